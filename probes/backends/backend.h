@@ -1,0 +1,72 @@
+/* What a device backend offers to the worker. One const table a backend; opened once a process.
+ *
+ * All device memory, tensors and workspaces alike, belongs to the caller, which takes it from the backend's segment
+ * source through the caching allocator; a backend holds less than 1 MiB of its own that grows with a problem. */
+#ifndef FM_PROBES_BACKENDS_BACKEND_H
+#define FM_PROBES_BACKENDS_BACKEND_H
+
+#include "tuner/base/status.h"
+#include "workloads/program/program.h"
+
+#include <stdint.h>
+
+#define FM_BACKEND_ABI 1u
+#define FM_MAX_CANDIDATES 8
+#define FM_TEXT_BYTES 128
+
+/* One way to run a call. Ordered best first; the first whose workspace can be allocated is taken. */
+struct fm_candidate {
+    int64_t workspace_bytes;
+    char what[48];                      /* implementation, for people: "jit:avx512_core" */
+};
+
+struct fm_candidates {
+    uint32_t count;                     /* 0 with FM_OK: needs no workspace and no choice */
+    struct fm_candidate item[FM_MAX_CANDIDATES];
+};
+
+struct fm_device_info {
+    char id[32];                        /* "cpu", "cuda:0" */
+    char name[FM_TEXT_BYTES];           /* "AMD EPYC ..." */
+    char isa[64];                       /* what decides kernels and workspaces: "avx512_core_bf16" */
+    char library[FM_TEXT_BYTES];        /* "oneDNN 2.6.3" */
+    char driver[FM_TEXT_BYTES];         /* "" where there is none */
+    int64_t total_bytes, free_bytes;    /* of the device; -1 unknown */
+    int32_t threads;                    /* 0 where it does not matter */
+};
+
+struct fm_launch {
+    struct fm_problem problem;
+    void *const *address;               /* of each operand's storage (its first byte); NULL if absent */
+    void *workspace;                    /* NULL if 0 bytes; 64-byte aligned */
+    int64_t workspace_bytes;
+    uint32_t candidate;                 /* index into the candidates */
+    uint64_t seed;
+    uint64_t step;                      /* optimizer steps done before this one: random streams, Adam's bias correction */
+};
+
+struct fm_backend;                      /* opaque, one a backend */
+
+struct fm_backend_config {
+    int32_t threads;                    /* 0: all */
+};
+
+struct fm_backend_ops {
+    uint32_t abi;                       /* FM_BACKEND_ABI */
+    const char *name;                   /* "cpu" */
+    fm_status (*open)(const struct fm_backend_config *config, struct fm_backend **out, struct fm_err *err);
+    void (*close)(struct fm_backend *backend);                          /* NULL is fine */
+    fm_status (*info)(struct fm_backend *backend, struct fm_device_info *out, struct fm_err *err);
+    /* FM_UNSUPPORTED with the reason if this device or library cannot run it. Allocates nothing on the device. */
+    fm_status (*candidates)(struct fm_backend *backend, const struct fm_problem *problem, struct fm_candidates *out,
+                            struct fm_err *err);
+    /* enqueues; FM_UNSUPPORTED, FM_FAILED */
+    fm_status (*run)(struct fm_backend *backend, const struct fm_launch *launch, struct fm_err *err);
+    fm_status (*synchronize)(struct fm_backend *backend, struct fm_err *err);
+    /* host copies of n elements of a dense storage range, for losses and tests; element order is the backend's own */
+    fm_status (*read)(struct fm_backend *backend, void *host, const void *device, int64_t bytes, struct fm_err *err);
+    fm_status (*write)(struct fm_backend *backend, void *device, const void *host, int64_t bytes, struct fm_err *err);
+    bool channels_last;                 /* stores image-like storages channels-last (program.h) */
+};
+
+#endif
