@@ -38,6 +38,16 @@ void *fm_build_append(struct fm_build *b, void *array, size_t *count, size_t *ro
     return slot;
 }
 
+struct fm_name fm_name(const char *format, ...)
+{
+    struct fm_name name;
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(name.text, sizeof name.text, format, args);
+    va_end(args);
+    return name;
+}
+
 struct fm_build *fm_build_new(const char *name, struct fm_err *err)
 {
     struct fm_build *b = fm_calloc(1, sizeof *b);

@@ -96,10 +96,16 @@ fm_value fm_block_end(struct fm_build *b, fm_value result);
 void fm_body_output(struct fm_build *b, fm_value logits);
 void fm_body_loss(struct fm_build *b, fm_value loss);
 
-/* for (one pass) around a module call: FM_SCOPE(b, x) { ... } */
+/* around the body of a module call: FM_SCOPE(b, x) { ... }; never leave it by return or break */
+#define FM_SCOPE_NAME2(line) fm_scope_once_##line
+#define FM_SCOPE_NAME(line) FM_SCOPE_NAME2(line)
+#define FM_VALUES(...) (const fm_value[]){ __VA_ARGS__ }, (uint32_t)(sizeof((const fm_value[]){ __VA_ARGS__ }) / sizeof(fm_value))
 #define FM_SCOPE(b, ...)                                                                              \
-    for (int fm_scope_once_ = (fm_scope_begin((b), (const fm_value[]){ __VA_ARGS__ },                 \
-                               (uint32_t)(sizeof((const fm_value[]){ __VA_ARGS__ }) / sizeof(fm_value))), 1); \
-         fm_scope_once_; fm_scope_once_ = (fm_scope_end(b), 0))
+    for (int FM_SCOPE_NAME(__LINE__) = (fm_scope_begin((b), FM_VALUES(__VA_ARGS__)), 1);              \
+         FM_SCOPE_NAME(__LINE__); FM_SCOPE_NAME(__LINE__) = (fm_scope_end(b), 0))
+
+/* names of parts: a value, so that it can stand in a call. fm_name("enc%d.res%d", i, r).text; truncated to fit */
+struct fm_name { char text[FM_NAME_BYTES]; };
+struct fm_name fm_name(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

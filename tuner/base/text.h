@@ -1,0 +1,22 @@
+/* Parsing what people type: whole strings only, and the nearest valid name when a name is wrong. */
+#ifndef FM_TUNER_BASE_TEXT_H
+#define FM_TUNER_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* decimal; no sign but '-', no blanks, nothing after; false leaves *out */
+bool fm_parse_i64(const char *text, int64_t *out);
+/* a finite decimal number, nothing after it */
+bool fm_parse_f64(const char *text, double *out);
+/* "2GiB", "512MiB", "1.5GB", "1048576" (bytes); k, M, G, T with B (1000) or iB (1024) */
+bool fm_parse_bytes(const char *text, int64_t *out);
+/* "90s", "4m", "1.5h", "250ms" */
+bool fm_parse_duration_ns(const char *text, int64_t *out);
+/* "160x160x256": exactly n positive sizes */
+bool fm_parse_sizes(const char *text, int64_t *size, uint32_t n);
+/* the name of names[count] nearest to text by edit distance, NULL if none is near (distance > 1 + length / 3) */
+const char *fm_nearest(const char *text, const char *const *names, size_t count);
+
+#endif
