@@ -46,7 +46,6 @@ bool fm_allocator_release_available(struct fm_allocator *a, struct fm_free_list 
 {
     if (a->max_split_bytes == INT64_MAX) return false;
     int64_t key_bytes = bytes < a->max_split_bytes ? a->max_split_bytes : bytes;
-    key_bytes = (key_bytes + 511) / 512 * 512;      /* blocks are multiples of 512: the same blocks are found */
     uint32_t at = fm_list_find_bytes(list, key_bytes);
     if (at < list->count) {
         uint32_t handle = fm_entry_block(list->entries[at]);

@@ -337,6 +337,31 @@ static void test_expandable(void **state)
     shut(&f);
 }
 
+/* Unmapping cuts a free block into up to three: records for it are there whatever their number is. Blocks
+ * of 30 MiB from 0, every other one free: each frees the whole 20 MiB pages within it. */
+static void test_expandable_fragments(void **state)
+{
+    (void)state;
+    for (int n = 60; n < 260; n += 3) {
+        struct fixture f;
+        struct fm_allocator_config config = fm_allocator_config_default();
+        uint32_t blocks[260];
+        config.expandable_segments = true;
+        config.device_bytes = 16384 * MIB;
+        open_with(&f, &config, INT64_MAX);
+        for (int i = 0; i < n; i++) blocks[i] = take(&f, 30 * MIB);
+        for (int i = 0; i < n; i += 2) give(&f, blocks[i]);
+        fm_allocator_empty_cache(&f.a);
+        bool used[500] = { false };
+        int64_t pages = 0;
+        for (int i = 1; i < n; i += 2)
+            for (int page = i * 30 / 20; page * 20 < i * 30 + 30; page++) used[page] = true;
+        for (int page = 0; page < 500; page++) pages += used[page];
+        assert_int_equal(reserved(&f), pages * 20 * MIB);
+        shut(&f);
+    }
+}
+
 static void test_bad_configurations(void **state)
 {
     struct fm_arithmetic_source source;
@@ -405,7 +430,8 @@ int main(void)
         cmocka_unit_test(test_ties_by_creation), cmocka_unit_test(test_retry_ladder),
         cmocka_unit_test(test_one_byte_over), cmocka_unit_test(test_max_split),
         cmocka_unit_test(test_garbage_collection), cmocka_unit_test(test_divisions),
-        cmocka_unit_test(test_expandable), cmocka_unit_test(test_bad_configurations),
+        cmocka_unit_test(test_expandable), cmocka_unit_test(test_expandable_fragments),
+        cmocka_unit_test(test_bad_configurations),
         cmocka_unit_test(test_observer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
