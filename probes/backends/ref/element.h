@@ -1,7 +1,8 @@
 /* Elements of every dtype as doubles, and walking through strided views: the ref backend's alphabet.
  *
  * A view borrows an operand and points at its first element. Distances are in elements. Stores round once, to nearest
- * even; i64 truncates towards zero, bool stores "not zero", as torch casts. i64 beyond 2^53 needs fm_view_load_i64(). */
+ * even; i64 truncates towards zero, bool stores "not zero", as torch casts. i64 beyond 2^53 needs
+ * fm_view_load_i64(). */
 #ifndef FM_PROBES_BACKENDS_REF_ELEMENT_H
 #define FM_PROBES_BACKENDS_REF_ELEMENT_H
 
