@@ -26,9 +26,7 @@ cmake_is_new_enough() {
 
 # a header counts as present in the usual prefixes, or where CPATH or CMAKE_PREFIX_PATH point
 have_header() {
-    local folder
-    local folders="/usr/include /usr/local/include /usr/include/$(uname -m)-linux-gnu"
-    folders+=" ${CPATH:-}"
+    local folder folders="/usr/include /usr/local/include ${CPATH:-}"
     for folder in ${CMAKE_PREFIX_PATH:-}; do folders+=" $folder/include"; done
     for folder in ${folders//:/ }; do
         [ -e "$folder/$1" ] && return 0
