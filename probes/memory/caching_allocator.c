@@ -178,8 +178,7 @@ static inline uint32_t split(struct fm_allocator *a, struct fm_free_list *list, 
     remaining->state = FM_BLOCK_FREE;
     remaining->gc_base = a->gc_calls[!list->small];
     struct fm_entry key = fm_entry_of(a, rest);
-    uint32_t to = fm_list_lower_bound(list, key);
-    assert(to <= at);
+    uint32_t to = fm_list_bound(list, key, 0, at);
     if (at == list->count) list->count++;
     memmove(list->entries + to + 1, list->entries + to, (at - to) * sizeof key);
     list->entries[to] = key;
@@ -280,8 +279,7 @@ static inline void coalesce(struct fm_allocator *a, uint32_t handle)
         return;
     }
     struct fm_entry key = fm_entry_of(a, handle);
-    uint32_t to = fm_list_lower_bound(list, key) - 1;
-    assert(to >= at && to < list->count);
+    uint32_t to = fm_list_bound(list, key, at + 1, list->count) - 1;
     memmove(list->entries + at, list->entries + at + 1, (to - at) * sizeof key);
     list->entries[to] = key;
     block->state = FM_BLOCK_FREE;

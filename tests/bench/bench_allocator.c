@@ -37,20 +37,27 @@ static int make_random(int live)
     return n;
 }
 
-static int make_step(int layers)
+static int add_step(int layers, int n, uint64_t seed)
 {
-    int n = 0;
     for (int i = 0; i < layers; i++) {
-        operations[n++] = (struct operation){ random_bytes((uint64_t)i), (uint32_t)i };
-        operations[n++] = (struct operation){ random_bytes((uint64_t)(i + 1000)), 500 };
+        operations[n++] = (struct operation){ random_bytes(seed + (uint64_t)i), (uint32_t)i };
+        operations[n++] = (struct operation){ random_bytes(seed + (uint64_t)i + 1000), 500 };
         operations[n++] = (struct operation){ -1, 500 };
     }
     for (int i = layers; i-- > 0;) {
-        operations[n++] = (struct operation){ random_bytes((uint64_t)i), (uint32_t)(501 + i % 2) };
+        operations[n++] = (struct operation){ random_bytes(seed + (uint64_t)i), (uint32_t)(501 + i % 2) };
         if (i + 1 < layers) operations[n++] = (struct operation){ -1, (uint32_t)(501 + (i + 1) % 2) };
         operations[n++] = (struct operation){ -1, (uint32_t)i };
     }
     operations[n++] = (struct operation){ -1, 501 };
+    return n;
+}
+
+/* `count` different steps one after the other, so that the processor cannot learn one by heart */
+static int make_steps(int layers, int count)
+{
+    int n = 0;
+    for (int k = 0; k < count; k++) n = add_step(layers, n, (uint64_t)k * 5000);
     return n;
 }
 
@@ -102,5 +109,5 @@ static int run(const char *name, int n)
 
 int main(void)
 {
-    return run("random", make_random(200)) | run("step", make_step(200));
+    return run("random", make_random(200)) | run("step", make_steps(200, 1)) | run("steps", make_steps(200, 6));
 }
