@@ -7,7 +7,10 @@ static int64_t page_bytes_of(const struct fm_allocator *a, uint32_t list)
     return a->lists[list].small ? FM_SMALL_SEGMENT_BYTES : FM_LARGE_SEGMENT_BYTES;
 }
 
-static int64_t min_bytes(int64_t x, int64_t y) { return x < y ? x : y; }
+static int64_t min_bytes(int64_t x, int64_t y)
+{
+    return x < y ? x : y;
+}
 
 static uint32_t new_neighbour(struct fm_allocator *a, uint32_t list, uint32_t previous, uint32_t next)
 {
@@ -16,8 +19,10 @@ static uint32_t new_neighbour(struct fm_allocator *a, uint32_t list, uint32_t pr
     block->segment = a->blocks[previous ? previous : next].segment;
     block->previous = previous;
     block->next = next;
-    if (previous) a->blocks[previous].next = handle;
-    else a->segments[block->segment].first = handle;
+    if (previous)
+        a->blocks[previous].next = handle;
+    else
+        a->segments[block->segment].first = handle;
     if (next) a->blocks[next].previous = handle;
     return handle;
 }
@@ -32,8 +37,10 @@ static void try_merge(struct fm_allocator *a, uint32_t handle, uint32_t neighbou
     if (block->previous == neighbour) {
         block->offset_bytes = other->offset_bytes;
         block->previous = other->previous;
-        if (block->previous) a->blocks[block->previous].next = handle;
-        else a->segments[block->segment].first = handle;
+        if (block->previous)
+            a->blocks[block->previous].next = handle;
+        else
+            a->segments[block->segment].first = handle;
     } else {
         block->next = other->next;
         if (block->next) a->blocks[block->next].previous = handle;
@@ -64,7 +71,7 @@ static fm_status find_range(struct fm_allocator *a, uint32_t list, int64_t bytes
     }
     int64_t page_bytes = page_bytes_of(a, list), device_bytes = a->config.device_bytes;
     int64_t range_bytes = (device_bytes + device_bytes / 8 + page_bytes - 1) / page_bytes * page_bytes;
-    if (range_bytes < bytes) return FM_OOM;      /* more than the device has */
+    if (range_bytes < bytes) return FM_OOM; /* more than the device has */
     uint64_t address = 0;
     fm_status status = a->source.range_reserve(a->source.context, range_bytes, &address, err);
     if (status != FM_OK) return status;
@@ -113,7 +120,7 @@ fm_status fm_expandable_alloc(struct fm_allocator *a, uint32_t list, int64_t byt
         int64_t missing_bytes = bytes - a->blocks[candidate].bytes;
         uint32_t next = a->blocks[candidate].next;
         FM_TRY(map_block(a, list, next, min_bytes(missing_bytes, a->blocks[next].bytes), err));
-        candidate = next;        /* it took in the old candidate */
+        candidate = next; /* it took in the old candidate */
     }
     fm_list_remove(a, &a->lists[list], candidate);
     *block = candidate;
@@ -182,6 +189,7 @@ static int64_t growable_bytes(const struct fm_allocator *a, struct fm_entry entr
 
 uint32_t fm_expandable_best_entry(const struct fm_allocator *a, const struct fm_free_list *list, uint32_t at)
 {
-    while (at + 1 < list->count && growable_bytes(a, list->entries[at + 1]) < growable_bytes(a, list->entries[at])) at++;
+    while (at + 1 < list->count && growable_bytes(a, list->entries[at + 1]) < growable_bytes(a, list->entries[at]))
+        at++;
     return at;
 }

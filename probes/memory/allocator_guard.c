@@ -51,10 +51,13 @@ fm_status fm_allocator_guard_check(struct fm_allocator *a, struct fm_err *err)
     for (uint32_t s = a->segment_first; a->config.guard && s; s = a->segments[s].next) {
         for (uint32_t b = a->segments[s].first; b; b = a->blocks[b].next) {
             const struct fm_block *block = &a->blocks[b];
-            if (block->state == FM_BLOCK_USED) check_canary(a, block);
-            else if (block->state == FM_BLOCK_FREE) check_free(a, fm_block_address(a, block), block->bytes);
+            if (block->state == FM_BLOCK_USED)
+                check_canary(a, block);
+            else if (block->state == FM_BLOCK_FREE)
+                check_free(a, fm_block_address(a, block), block->bytes);
         }
     }
     if (a->guard_violations == 0) return FM_OK;
-    return FM_FAIL(err, FM_MISMATCH, "memory guard: %s (%lld violations)", a->guard_text, (long long)a->guard_violations);
+    return FM_FAIL(err, FM_MISMATCH, "memory guard: %s (%lld violations)", a->guard_text,
+                   (long long)a->guard_violations);
 }

@@ -70,7 +70,7 @@ uint64_t fm_allocator_state_hash(const struct fm_allocator *a)
             if (block->state == FM_BLOCK_USED) {
                 hash = fm_hash_word(hash, (uint64_t)block->requested_bytes);
                 hash = fm_hash_word(hash, block->tag);
-            } else if (a->gc_on) {      /* ages decide what is collected */
+            } else if (a->gc_on) { /* ages decide what is collected */
                 hash = fm_hash_word(hash, (uint64_t)(a->gc_calls[!list->small] - block->gc_base));
             }
         }
@@ -85,21 +85,29 @@ bool fm_allocator_next_segment(const struct fm_allocator *a, uint32_t *cursor, s
     const struct fm_segment *segment = &a->segments[index];
     *cursor = index;
     *view = (struct fm_segment_view){
-        .index = index, .stream = a->lists[segment->list].stream, .small = a->lists[segment->list].small,
-        .expandable = segment->expandable, .address = segment->address, .bytes = segment->bytes,
+        .index = index,
+        .stream = a->lists[segment->list].stream,
+        .small = a->lists[segment->list].small,
+        .expandable = segment->expandable,
+        .address = segment->address,
+        .bytes = segment->bytes,
     };
     return true;
 }
 
-bool fm_allocator_next_block(const struct fm_allocator *a, uint32_t segment, uint32_t *cursor, struct fm_block_view *view)
+bool fm_allocator_next_block(const struct fm_allocator *a, uint32_t segment, uint32_t *cursor,
+                             struct fm_block_view *view)
 {
     uint32_t handle = *cursor ? a->blocks[*cursor].next : a->segments[segment].first;
     if (!handle) return false;
     const struct fm_block *block = &a->blocks[handle];
     *cursor = handle;
     *view = (struct fm_block_view){
-        .block = handle, .tag = block->tag, .state = (enum fm_block_state)block->state,
-        .address = fm_block_address(a, block), .bytes = block->bytes,
+        .block = handle,
+        .tag = block->tag,
+        .state = (enum fm_block_state)block->state,
+        .address = fm_block_address(a, block),
+        .bytes = block->bytes,
         .requested_bytes = block->requested_bytes,
     };
     return true;

@@ -17,28 +17,30 @@
 
 struct fm_block {
     int64_t bytes, requested_bytes;
-    int64_t offset_bytes;            /* in its segment */
-    int64_t gc_base;                 /* the pool's searches when it was last inserted */
-    uint32_t segment, previous, next;    /* next also chains spare records */
+    int64_t offset_bytes;             /* in its segment */
+    int64_t gc_base;                  /* the pool's searches when it was last inserted */
+    uint32_t segment, previous, next; /* next also chains spare records */
     uint32_t tag;
     uint32_t list;
-    uint8_t state;                   /* enum fm_block_state */
+    uint8_t state; /* enum fm_block_state */
 };
 
 struct fm_segment {
     uint64_t address;
     int64_t bytes;
     uint32_t ordinal, list;
-    uint32_t first;                  /* its lowest block */
-    uint32_t previous, next;         /* by creation; next also chains spare records */
+    uint32_t first;          /* its lowest block */
+    uint32_t previous, next; /* by creation; next also chains spare records */
     bool expandable;
 };
 
-struct fm_entry { uint64_t high, low; };
+struct fm_entry {
+    uint64_t high, low;
+};
 
 struct fm_free_list {
-    struct fm_entry *entries;        /* ascending */
-    size_t capacity;                 /* never below the number of block records */
+    struct fm_entry *entries; /* ascending */
+    size_t capacity;          /* never below the number of block records */
     uint32_t count;
     uint32_t stream;
     bool small;
@@ -55,7 +57,10 @@ static inline struct fm_entry fm_entry_of(const struct fm_allocator *a, uint32_t
     };
 }
 
-static inline uint32_t fm_entry_block(struct fm_entry entry) { return (uint32_t)entry.low; }
+static inline uint32_t fm_entry_block(struct fm_entry entry)
+{
+    return (uint32_t)entry.low;
+}
 
 static inline int64_t fm_entry_bytes(struct fm_entry entry)
 {
@@ -111,8 +116,7 @@ static inline void fm_list_remove_at(struct fm_free_list *list, uint32_t at)
 }
 
 /* call it before the block's size or offset changes */
-static inline uint32_t fm_list_position(const struct fm_allocator *a, const struct fm_free_list *list,
-                                        uint32_t handle)
+static inline uint32_t fm_list_position(const struct fm_allocator *a, const struct fm_free_list *list, uint32_t handle)
 {
     uint32_t at = fm_list_lower_bound(list, fm_entry_of(a, handle));
     assert(at < list->count && fm_entry_block(list->entries[at]) == handle);

@@ -25,8 +25,7 @@ static fm_status grow_blocks(struct fm_allocator *a, size_t need, struct fm_err 
     size_t old = a->block_capacity;
     size_t want = old ? old * 2 : FIRST_RECORDS;
     while (want - old + a->block_spare_count < need + 1) want *= 2;
-    if (want > RECORDS_MAX)
-        return FM_FAIL(err, FM_NOMEM, "the caching allocator would need %zu block records", want);
+    if (want > RECORDS_MAX) return FM_FAIL(err, FM_NOMEM, "the caching allocator would need %zu block records", want);
     for (uint32_t i = 0; i < a->list_count; i++) {
         struct fm_free_list *list = &a->lists[i];
         struct fm_entry *entries = fm_grow(list->entries, &list->capacity, want, sizeof *entries);
@@ -110,11 +109,17 @@ uint32_t fm_segment_create(struct fm_allocator *a, uint32_t list, uint64_t addre
     }
     uint32_t handle = fm_record_take(a, list);
     a->segments[index] = (struct fm_segment){
-        .address = address, .bytes = bytes, .ordinal = a->ordinal_next++, .list = list,
-        .first = handle, .previous = a->segment_last,
+        .address = address,
+        .bytes = bytes,
+        .ordinal = a->ordinal_next++,
+        .list = list,
+        .first = handle,
+        .previous = a->segment_last,
     };
-    if (a->segment_last) a->segments[a->segment_last].next = index;
-    else a->segment_first = index;
+    if (a->segment_last)
+        a->segments[a->segment_last].next = index;
+    else
+        a->segment_first = index;
     a->segment_last = index;
     struct fm_block *block = &a->blocks[handle];
     block->bytes = bytes;
@@ -127,10 +132,14 @@ uint32_t fm_segment_create(struct fm_allocator *a, uint32_t list, uint64_t addre
 void fm_segment_drop(struct fm_allocator *a, uint32_t index)
 {
     struct fm_segment *segment = &a->segments[index];
-    if (segment->previous) a->segments[segment->previous].next = segment->next;
-    else a->segment_first = segment->next;
-    if (segment->next) a->segments[segment->next].previous = segment->previous;
-    else a->segment_last = segment->previous;
+    if (segment->previous)
+        a->segments[segment->previous].next = segment->next;
+    else
+        a->segment_first = segment->next;
+    if (segment->next)
+        a->segments[segment->next].previous = segment->previous;
+    else
+        a->segment_last = segment->previous;
     segment->next = a->segment_spare;
     a->segment_spare = index;
 }

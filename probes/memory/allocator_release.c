@@ -27,8 +27,10 @@ static void release_list(struct fm_allocator *a, uint32_t index)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < list->count; i++) {
         struct fm_entry entry = list->entries[i];
-        if (is_releasable(a, entry)) release_block(a, fm_entry_block(entry));
-        else list->entries[kept++] = entry;
+        if (is_releasable(a, entry))
+            release_block(a, fm_entry_block(entry));
+        else
+            list->entries[kept++] = entry;
     }
     list->count = kept;
     if (a->config.expandable_segments) fm_expandable_release_list(a, index);
@@ -36,7 +38,7 @@ static void release_list(struct fm_allocator *a, uint32_t index)
 
 void fm_allocator_empty_cache(struct fm_allocator *a)
 {
-    for (uint32_t i = 1; i < a->list_count; i += 2) release_list(a, i);     /* large pools first, as torch */
+    for (uint32_t i = 1; i < a->list_count; i += 2) release_list(a, i); /* large pools first, as torch */
     for (uint32_t i = 0; i < a->list_count; i += 2) release_list(a, i);
 }
 
@@ -70,7 +72,8 @@ static int64_t age_of(const struct fm_allocator *a, struct fm_entry entry)
 }
 
 /* frees the unsplit blocks of at least `age` in one large list; returns their bytes */
-static int64_t collect_list(struct fm_allocator *a, struct fm_free_list *list, double age, int64_t *total_age, int64_t *left)
+static int64_t collect_list(struct fm_allocator *a, struct fm_free_list *list, double age, int64_t *total_age,
+                            int64_t *left)
 {
     int64_t freed_bytes = 0;
     uint32_t kept = 0;
@@ -92,8 +95,7 @@ static int64_t collect_list(struct fm_allocator *a, struct fm_free_list *list, d
 /* Rule 8's first step: large unsplit blocks of at least average age, until enough is given back */
 void fm_allocator_collect_garbage(struct fm_allocator *a)
 {
-    int64_t threshold_bytes =
-        (int64_t)(a->config.garbage_collection_threshold * (double)a->config.capacity_bytes);
+    int64_t threshold_bytes = (int64_t)(a->config.garbage_collection_threshold * (double)a->config.capacity_bytes);
     if (a->stats.reserved_bytes <= threshold_bytes) return;
     int64_t target_bytes = a->stats.reserved_bytes - threshold_bytes, freed_bytes = 0, total_age = 0, left = 0;
     for (uint32_t i = 1; i < a->list_count; i += 2) {

@@ -91,9 +91,12 @@ void fm_arithmetic_source_release(struct fm_arithmetic_source *s)
 struct fm_segment_source fm_arithmetic_source_interface(struct fm_arithmetic_source *s)
 {
     return (struct fm_segment_source){
-        .segment_alloc = segment_alloc, .segment_free = segment_free,
-        .range_reserve = range_reserve, .range_release = range_release,
-        .range_map = range_map, .range_unmap = range_unmap,
+        .segment_alloc = segment_alloc,
+        .segment_free = segment_free,
+        .range_reserve = range_reserve,
+        .range_release = range_release,
+        .range_map = range_map,
+        .range_unmap = range_unmap,
         .context = s,
     };
 }

@@ -13,12 +13,15 @@
 
 #define FM_ARITHMETIC_BASE UINT64_C(0x7f0000000000)
 
-struct fm_address_range { uint64_t address; int64_t bytes; };
+struct fm_address_range {
+    uint64_t address;
+    int64_t bytes;
+};
 
-struct fm_arithmetic_source {            /* fields are private but budget_bytes and used_bytes */
-    int64_t budget_bytes;                /* INT64_MAX: unlimited */
+struct fm_arithmetic_source { /* fields are private but budget_bytes and used_bytes */
+    int64_t budget_bytes;     /* INT64_MAX: unlimited */
     int64_t used_bytes;
-    struct fm_address_range *taken;      /* ascending */
+    struct fm_address_range *taken; /* ascending */
     size_t taken_count, taken_capacity;
 };
 

@@ -23,14 +23,15 @@ static fm_status check_config(const struct fm_allocator_config *config, struct f
     for (int i = 0; i < FM_ROUNDUP_OCTAVES; i++) {
         uint32_t divisions = config->roundup_power2_divisions[i];
         if (divisions & (divisions - 1))
-            return FM_FAIL(err, FM_INVALID, "roundup_power2_divisions[%d] = %u: give 0 or a power of two", i, divisions);
+            return FM_FAIL(err, FM_INVALID, "roundup_power2_divisions[%d] = %u: give 0 or a power of two", i,
+                           divisions);
     }
     if (!(config->garbage_collection_threshold >= 0 && config->garbage_collection_threshold < 1))
         return FM_FAIL(err, FM_INVALID, "garbage_collection_threshold %g: give 0 (off) or a value below 1",
                        config->garbage_collection_threshold);
-    if (config->expandable_segments
-        && (config->device_bytes <= 0 || config->device_bytes > FM_SEGMENT_MAX_BYTES))
-        return FM_FAIL(err, FM_INVALID, "device_bytes %lld: expandable segments need the device's total memory, at most 1 TiB",
+    if (config->expandable_segments && (config->device_bytes <= 0 || config->device_bytes > FM_SEGMENT_MAX_BYTES))
+        return FM_FAIL(err, FM_INVALID,
+                       "device_bytes %lld: expandable segments need the device's total memory, at most 1 TiB",
                        (long long)config->device_bytes);
     return FM_OK;
 }
@@ -40,8 +41,8 @@ static fm_status check_source(const struct fm_allocator_config *config, const st
 {
     if (!source->segment_alloc || !source->segment_free)
         return FM_FAIL(err, FM_INVALID, "the segment source has no segment_alloc or segment_free");
-    if (config->expandable_segments
-        && (!source->range_reserve || !source->range_release || !source->range_map || !source->range_unmap))
+    if (config->expandable_segments &&
+        (!source->range_reserve || !source->range_release || !source->range_map || !source->range_unmap))
         return FM_FAIL(err, FM_UNSUPPORTED, "expandable segments: this device cannot map memory into a range");
     if (config->guard && (!source->fill || !source->holds))
         return FM_FAIL(err, FM_UNSUPPORTED, "guard mode: this segment source has no real memory to fill");
@@ -66,7 +67,10 @@ out:
     return status;
 }
 
-static int log2_floor(uint64_t value) { return 63 - __builtin_clzll(value); }
+static int log2_floor(uint64_t value)
+{
+    return 63 - __builtin_clzll(value);
+}
 
 /* to the next 1/d step of the octave; PyTorch does not round to 512 here: with size > 512 d a step is >= 512 */
 static int64_t round_to_division(const struct fm_allocator *a, int64_t bytes)
@@ -109,14 +113,14 @@ static inline uint32_t find_entry(const struct fm_allocator *a, const struct fm_
     if (at == list->count) return at;
     if (a->config.expandable_segments) at = fm_expandable_best_entry(a, list, at);
     int64_t found_bytes = fm_entry_bytes(list->entries[at]);
-    if (bytes < a->max_split_bytes ? found_bytes >= a->max_split_bytes
-                                   : found_bytes >= bytes + FM_LARGE_SEGMENT_BYTES)
+    if (bytes < a->max_split_bytes ? found_bytes >= a->max_split_bytes : found_bytes >= bytes + FM_LARGE_SEGMENT_BYTES)
         return list->count;
     return at;
 }
 
 /* cudaMalloc of one segment; its block is in no list yet */
-static fm_status alloc_segment(struct fm_allocator *a, uint32_t list, int64_t bytes, uint32_t *block, struct fm_err *err)
+static fm_status alloc_segment(struct fm_allocator *a, uint32_t list, int64_t bytes, uint32_t *block,
+                               struct fm_err *err)
 {
     int64_t segment_bytes = fm_allocator_segment_bytes(bytes);
     if (segment_bytes > FM_SEGMENT_MAX_BYTES || a->stats.reserved_bytes > a->config.capacity_bytes - segment_bytes)
@@ -135,7 +139,8 @@ static fm_status alloc_segment(struct fm_allocator *a, uint32_t list, int64_t by
 }
 
 /* rule 8, after the search found nothing */
-static fm_status alloc_by_ladder(struct fm_allocator *a, uint32_t list, int64_t bytes, uint32_t *block, struct fm_err *err)
+static fm_status alloc_by_ladder(struct fm_allocator *a, uint32_t list, int64_t bytes, uint32_t *block,
+                                 struct fm_err *err)
 {
     fm_status status = fm_allocator_make_room(a, err);
     if (status != FM_OK) return status;
@@ -151,7 +156,8 @@ static fm_status alloc_by_ladder(struct fm_allocator *a, uint32_t list, int64_t 
     return status;
 }
 
-static inline bool should_split(const struct fm_allocator *a, const struct fm_free_list *list, int64_t found_bytes, int64_t bytes)
+static inline bool should_split(const struct fm_allocator *a, const struct fm_free_list *list, int64_t found_bytes,
+                                int64_t bytes)
 {
     int64_t remaining_bytes = found_bytes - bytes;
     if (list->small || a->config.expandable_segments) return remaining_bytes >= FM_BLOCK_MIN_BYTES;
@@ -160,7 +166,8 @@ static inline bool should_split(const struct fm_allocator *a, const struct fm_fr
 
 /* Cuts the lower `bytes` off block `rest`. Entry `at` of the list (list->count if it is in none) becomes
  * the smaller rest: it only moves down, so one move of the entries between does it. */
-static inline uint32_t split(struct fm_allocator *a, struct fm_free_list *list, uint32_t at, uint32_t rest, int64_t bytes)
+static inline uint32_t split(struct fm_allocator *a, struct fm_free_list *list, uint32_t at, uint32_t rest,
+                             int64_t bytes)
 {
     uint32_t handle = fm_record_take(a, a->blocks[rest].list);
     struct fm_block *block = &a->blocks[handle], *remaining = &a->blocks[rest];
@@ -170,8 +177,10 @@ static inline uint32_t split(struct fm_allocator *a, struct fm_free_list *list, 
     block->segment = remaining->segment;
     block->previous = remaining->previous;
     block->next = rest;
-    if (block->previous) a->blocks[block->previous].next = handle;
-    else a->segments[block->segment].first = handle;
+    if (block->previous)
+        a->blocks[block->previous].next = handle;
+    else
+        a->segments[block->segment].first = handle;
     remaining->previous = handle;
     remaining->offset_bytes += bytes;
     remaining->bytes -= bytes;
@@ -192,9 +201,10 @@ static fm_status fail_oom(struct fm_allocator *a, int64_t bytes, uint32_t stream
 {
     a->stats.ooms++;
     fm_observe(a, FM_EVENT_OOM, stream, 0, bytes);
-    return FM_FAIL(err, FM_OOM, "%lld bytes on stream %u do not fit: %lld allocated, %lld reserved, largest cached block %lld",
-                   (long long)bytes, stream, (long long)a->stats.allocated_bytes,
-                   (long long)a->stats.reserved_bytes, (long long)fm_allocator_largest_free_bytes(a));
+    return FM_FAIL(err, FM_OOM,
+                   "%lld bytes on stream %u do not fit: %lld allocated, %lld reserved, largest cached block %lld",
+                   (long long)bytes, stream, (long long)a->stats.allocated_bytes, (long long)a->stats.reserved_bytes,
+                   (long long)fm_allocator_largest_free_bytes(a));
 }
 
 static void hand_out(struct fm_allocator *a, uint32_t handle, int64_t requested_bytes, uint32_t stream)
@@ -210,7 +220,8 @@ static void hand_out(struct fm_allocator *a, uint32_t handle, int64_t requested_
     if (a->config.guard) fm_guard_alloc(a, handle);
 }
 
-fm_status fm_allocator_alloc(struct fm_allocator *a, int64_t bytes, uint32_t stream, uint32_t *block, struct fm_err *err)
+fm_status fm_allocator_alloc(struct fm_allocator *a, int64_t bytes, uint32_t stream, uint32_t *block,
+                             struct fm_err *err)
 {
     *block = FM_BLOCK_NONE;
     if (bytes <= 0) {
@@ -270,8 +281,10 @@ static inline void coalesce(struct fm_allocator *a, uint32_t handle)
         block->offset_bytes = a->blocks[previous].offset_bytes;
         block->bytes += a->blocks[previous].bytes;
         block->previous = a->blocks[previous].previous;
-        if (block->previous) a->blocks[block->previous].next = handle;
-        else a->segments[block->segment].first = handle;
+        if (block->previous)
+            a->blocks[block->previous].next = handle;
+        else
+            a->segments[block->segment].first = handle;
         fm_record_drop(a, previous);
     }
     if (at == UINT32_MAX) {

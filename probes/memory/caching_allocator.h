@@ -30,23 +30,26 @@
 #include "probes/memory/segment_source.h"
 #include "tuner/base/status.h"
 
-#define FM_BLOCK_NONE 0U                 /* the block of a request of 0 bytes; free accepts it */
+#define FM_BLOCK_NONE 0U /* the block of a request of 0 bytes; free accepts it */
 
-#define FM_BLOCK_MIN_BYTES INT64_C(512)
-#define FM_SMALL_MAX_BYTES INT64_C(1048576)          /* largest request of the small pool */
+#define FM_BLOCK_MIN_BYTES     INT64_C(512)
+#define FM_SMALL_MAX_BYTES     INT64_C(1048576) /* largest request of the small pool */
 #define FM_SMALL_SEGMENT_BYTES INT64_C(2097152)
 #define FM_LARGE_SEGMENT_BYTES INT64_C(20971520)
-#define FM_LARGE_MIN_BYTES INT64_C(10485760)         /* from here a segment is the request rounded up */
-#define FM_LARGE_ROUND_BYTES INT64_C(2097152)
+#define FM_LARGE_MIN_BYTES     INT64_C(10485760) /* from here a segment is the request rounded up */
+#define FM_LARGE_ROUND_BYTES   INT64_C(2097152)
 /* no device has it: a larger request is FM_OOM without asking the source */
 #define FM_SEGMENT_MAX_BYTES (INT64_C(1) << 40)
-#define FM_ROUNDUP_OCTAVES 16                        /* [1 MiB, 2 MiB) ... [32 GiB, ...): the outer two are open */
+#define FM_ROUNDUP_OCTAVES   16 /* [1 MiB, 2 MiB) ... [32 GiB, ...): the outer two are open */
 
 enum fm_allocator_event_kind {
-    FM_EVENT_ALLOC, FM_EVENT_FREE,                   /* bytes as requested */
-    FM_EVENT_SEGMENT_ALLOC, FM_EVENT_SEGMENT_FREE,   /* bytes of the segment */
-    FM_EVENT_SEGMENT_MAP, FM_EVENT_SEGMENT_UNMAP,    /* part of an expandable segment */
-    FM_EVENT_OOM                                     /* bytes as requested, address 0 */
+    FM_EVENT_ALLOC,
+    FM_EVENT_FREE, /* bytes as requested */
+    FM_EVENT_SEGMENT_ALLOC,
+    FM_EVENT_SEGMENT_FREE, /* bytes of the segment */
+    FM_EVENT_SEGMENT_MAP,
+    FM_EVENT_SEGMENT_UNMAP, /* part of an expandable segment */
+    FM_EVENT_OOM            /* bytes as requested, address 0 */
 };
 
 struct fm_allocator_event {
@@ -57,55 +60,55 @@ struct fm_allocator_event {
 };
 
 struct fm_allocator_observer {
-    void (*event)(void *context, const struct fm_allocator_event *event);    /* NULL: none */
-    void *context;                                                           /* borrowed */
+    void (*event)(void *context, const struct fm_allocator_event *event); /* NULL: none */
+    void *context;                                                        /* borrowed */
 };
 
 struct fm_allocator_config {
-    int64_t capacity_bytes;          /* rule 11: reserved + segment > capacity fails; INT64_MAX: no limit */
-    int64_t max_split_bytes;         /* 0: unlimited, else > 20 MiB (rule 6) */
-    uint32_t roundup_power2_divisions[FM_ROUNDUP_OCTAVES];  /* 0: off, else a power of two (rule 1) */
-    double garbage_collection_threshold;     /* 0: off, else below 1; needs a capacity (rule 8) */
-    bool expandable_segments;        /* rule 9; needs device_bytes and a source with ranges */
-    int64_t device_bytes;            /* the device's total memory; only read for expandable segments */
-    bool guard;                      /* poison and canaries; needs a source that can fill */
+    int64_t capacity_bytes;  /* rule 11: reserved + segment > capacity fails; INT64_MAX: no limit */
+    int64_t max_split_bytes; /* 0: unlimited, else > 20 MiB (rule 6) */
+    uint32_t roundup_power2_divisions[FM_ROUNDUP_OCTAVES]; /* 0: off, else a power of two (rule 1) */
+    double garbage_collection_threshold; /* 0: off, else below 1; as in torch only with a capacity (rule 8) */
+    bool expandable_segments;            /* rule 9; needs device_bytes and a source with ranges */
+    int64_t device_bytes;                /* the device's total memory; only read for expandable segments */
+    bool guard;                          /* poison and canaries; needs a source that can fill */
     struct fm_allocator_observer observer;
 };
 
-struct fm_allocator_stats {          /* rule 10; *_peak_bytes since init, clear or reset_peaks */
-    int64_t allocated_bytes, allocated_peak_bytes;       /* blocks handed out */
-    int64_t requested_bytes, requested_peak_bytes;       /* the same as asked for */
-    int64_t reserved_bytes, reserved_peak_bytes;         /* segments */
-    int64_t inactive_split_bytes, inactive_split_peak_bytes;  /* free parts of partly used segments; 0 if expandable */
-    int64_t segments, segments_peak;                     /* as torch counts: without expandable ones */
-    int64_t allocs, frees;                               /* of at least one byte */
-    int64_t segment_allocs, segment_frees;               /* also maps and unmaps */
+struct fm_allocator_stats {                        /* rule 10; *_peak_bytes since init, clear or reset_peaks */
+    int64_t allocated_bytes, allocated_peak_bytes; /* blocks handed out */
+    int64_t requested_bytes, requested_peak_bytes; /* the same as asked for */
+    int64_t reserved_bytes, reserved_peak_bytes;   /* segments */
+    int64_t inactive_split_bytes, inactive_split_peak_bytes; /* free parts of partly used segments; 0 if expandable */
+    int64_t segments, segments_peak;                         /* as torch counts: without expandable ones */
+    int64_t allocs, frees;                                   /* of at least one byte */
+    int64_t segment_allocs, segment_frees;                   /* also maps and unmaps */
     int64_t retries, ooms;
 };
 
-struct fm_block;                     /* private */
+struct fm_block; /* private */
 struct fm_segment;
 struct fm_free_list;
 
-struct fm_allocator {                /* fields are private */
+struct fm_allocator { /* fields are private */
     struct fm_allocator_config config;
     struct fm_segment_source source;
     struct fm_allocator_stats stats;
-    struct fm_block *blocks;         /* records by handle; [0] unused */
+    struct fm_block *blocks; /* records by handle; [0] unused */
     size_t block_capacity;
-    uint32_t block_high, block_spare, block_spare_count, block_count;
-    struct fm_segment *segments;     /* by index; [0] unused */
+    uint32_t block_spare, block_spare_count, block_count;
+    struct fm_segment *segments; /* by index; [0] unused */
     size_t segment_capacity;
     uint32_t segment_high, segment_spare, segment_first, segment_last;
     uint32_t ordinal_next;
-    struct fm_free_list *lists;      /* two a stream: small, large */
+    struct fm_free_list *lists; /* two a stream: small, large */
     size_t list_capacity;
     uint32_t list_count;
-    int64_t max_split_bytes;         /* INT64_MAX when unlimited */
-    int64_t gc_calls[2];             /* searches of the small and of the large pool */
+    int64_t max_split_bytes; /* INT64_MAX when unlimited */
+    int64_t gc_calls[2];     /* searches of the small and of the large pool */
     bool gc_on, roundup_on;
     int64_t guard_violations;
-    char guard_text[160];            /* the first violation */
+    char guard_text[160]; /* the first violation */
 };
 
 struct fm_allocator_config fm_allocator_config_default(void);
@@ -124,14 +127,14 @@ void fm_allocator_clear(struct fm_allocator *a);
 /* FM_OOM when rule 8's whole ladder failed: nothing changed but released caches (and, as in PyTorch,
  * what an expandable segment had mapped before it failed). FM_NOMEM: host memory. FM_INVALID: bytes < 0.
  * *block is FM_BLOCK_NONE then. Handles are reused after free. */
-FM_MUST_USE fm_status fm_allocator_alloc(struct fm_allocator *a, int64_t bytes, uint32_t stream,
-                                         uint32_t *block, struct fm_err *err);
+FM_MUST_USE fm_status fm_allocator_alloc(struct fm_allocator *a, int64_t bytes, uint32_t stream, uint32_t *block,
+                                         struct fm_err *err);
 void fm_allocator_free(struct fm_allocator *a, uint32_t block);
 /* torch.cuda.empty_cache(): every unsplit cached block goes back to the source */
 void fm_allocator_empty_cache(struct fm_allocator *a);
 
-uint64_t fm_allocator_address(const struct fm_allocator *a, uint32_t block);       /* 0 of FM_BLOCK_NONE */
-int64_t fm_allocator_block_bytes(const struct fm_allocator *a, uint32_t block);    /* rounded; 0 of NONE */
+uint64_t fm_allocator_address(const struct fm_allocator *a, uint32_t block);    /* 0 of FM_BLOCK_NONE */
+int64_t fm_allocator_block_bytes(const struct fm_allocator *a, uint32_t block); /* rounded; 0 of NONE */
 int64_t fm_allocator_requested_bytes(const struct fm_allocator *a, uint32_t block);
 /* who lives in a block, for the state hash: 0 until set. Set it if blocks outlive the step. */
 void fm_allocator_set_tag(struct fm_allocator *a, uint32_t block, uint32_t tag);
@@ -157,14 +160,14 @@ struct fm_segment_view {
     uint32_t index, stream;
     bool small, expandable;
     uint64_t address;
-    int64_t bytes;           /* of an expandable one: the range of addresses */
+    int64_t bytes; /* of an expandable one: the range of addresses */
 };
 
 struct fm_block_view {
     uint32_t block, tag;
     enum fm_block_state state;
     uint64_t address;
-    int64_t bytes, requested_bytes;      /* requested: of a used block, else 0 */
+    int64_t bytes, requested_bytes; /* requested: of a used block, else 0 */
 };
 
 /* start with *cursor = 0; false at the end. The allocator must not change meanwhile. */

@@ -13,8 +13,7 @@ static fm_status map_pages(int64_t bytes, int protection, uint64_t *address, str
     errno = ENOMEM;
     if (!fm_fault_here())
         pages = mmap(NULL, (size_t)bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (pages == MAP_FAILED)
-        return FM_FAIL(err, FM_NOMEM, "mmap of %lld bytes: %s", (long long)bytes, strerror(errno));
+    if (pages == MAP_FAILED) return FM_FAIL(err, FM_NOMEM, "mmap of %lld bytes: %s", (long long)bytes, strerror(errno));
     *address = (uint64_t)(uintptr_t)pages;
     return FM_OK;
 }
@@ -97,10 +96,14 @@ void fm_mmap_source_init(struct fm_mmap_source *s, int64_t budget_bytes)
 struct fm_segment_source fm_mmap_source_interface(struct fm_mmap_source *s)
 {
     return (struct fm_segment_source){
-        .segment_alloc = segment_alloc, .segment_free = segment_free,
-        .range_reserve = range_reserve, .range_release = range_release,
-        .range_map = range_map, .range_unmap = range_unmap,
-        .fill = fill, .holds = holds,
+        .segment_alloc = segment_alloc,
+        .segment_free = segment_free,
+        .range_reserve = range_reserve,
+        .range_release = range_release,
+        .range_map = range_map,
+        .range_unmap = range_unmap,
+        .fill = fill,
+        .holds = holds,
         .context = s,
     };
 }

@@ -9,7 +9,7 @@
 #include "probes/memory/segment_source.h"
 
 struct fm_mmap_source {
-    int64_t budget_bytes;        /* INT64_MAX: unlimited */
+    int64_t budget_bytes; /* INT64_MAX: unlimited */
     int64_t used_bytes;
 };
 
@@ -17,6 +17,9 @@ void fm_mmap_source_init(struct fm_mmap_source *s, int64_t budget_bytes);
 /* borrows s, which must not move while the interface is used; nothing to release */
 struct fm_segment_source fm_mmap_source_interface(struct fm_mmap_source *s);
 
-static inline void *fm_mmap_pointer(uint64_t address) { return (void *)(uintptr_t)address; }
+static inline void *fm_mmap_pointer(uint64_t address)
+{
+    return (void *)(uintptr_t)address;
+}
 
 #endif

@@ -26,9 +26,9 @@ struct fm_segment_source {
 
     /* (optional, both or none) for the guard mode: real memory can be filled and compared */
     void (*fill)(void *context, uint64_t address, int64_t bytes, uint8_t value);
-    bool (*holds)(void *context, uint64_t address, int64_t bytes, uint8_t value);   /* every byte == value? */
+    bool (*holds)(void *context, uint64_t address, int64_t bytes, uint8_t value); /* every byte == value? */
 
-    void *context;      /* borrowed */
+    void *context; /* borrowed */
 };
 
 #endif

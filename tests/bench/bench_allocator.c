@@ -15,7 +15,10 @@
 
 enum { OPERATIONS = 8192, SLOTS = 512, ROUNDS = 400 };
 
-struct operation { int64_t bytes; uint32_t slot; };      /* bytes < 0: free */
+struct operation {
+    int64_t bytes;
+    uint32_t slot;
+}; /* bytes < 0: free */
 
 static struct operation operations[OPERATIONS];
 static uint32_t slots[SLOTS];
@@ -76,8 +79,10 @@ static bool replay(struct fm_allocator *a, int n, uint32_t *free_blocks)
     struct fm_err err = { 0 };
     for (int i = 0; i < n; i++) {
         struct operation op = operations[i];
-        if (op.bytes < 0) fm_allocator_free(a, slots[op.slot]);
-        else if (fm_allocator_alloc(a, op.bytes, 0, &slots[op.slot], &err) != FM_OK) return false;
+        if (op.bytes < 0)
+            fm_allocator_free(a, slots[op.slot]);
+        else if (fm_allocator_alloc(a, op.bytes, 0, &slots[op.slot], &err) != FM_OK)
+            return false;
         if (free_blocks && i == n / 2) *free_blocks = count_free(a);
     }
     return true;

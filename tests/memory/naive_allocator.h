@@ -14,7 +14,9 @@
 enum { NAIVE_SEGMENTS = 400, NAIVE_USED = 600, NAIVE_PAGES = 300, NAIVE_RUNS = 1300 };
 #define MIB INT64_C(1048576)
 
-struct naive_used { int64_t offset, bytes, requested; };
+struct naive_used {
+    int64_t offset, bytes, requested;
+};
 
 struct naive_segment {
     uint64_t address;
@@ -26,13 +28,17 @@ struct naive_segment {
     struct naive_used used[NAIVE_USED];
 };
 
-struct naive_run { int segment; int64_t offset, bytes; bool unmapped; };
+struct naive_run {
+    int segment;
+    int64_t offset, bytes;
+    bool unmapped;
+};
 
 struct naive {
     struct fm_allocator_config config;
     struct fm_segment_source source;
     int count;
-    struct naive_segment *segments;      /* NAIVE_SEGMENTS, in order of creation */
+    struct naive_segment *segments; /* NAIVE_SEGMENTS, in order of creation */
     int64_t gc_calls, reserved, reserved_peak, ooms;
 };
 
@@ -109,7 +115,8 @@ static bool naive_unmap(struct naive *n, int s)
     for (int64_t p = 0; p < g->bytes / g->page_bytes; p++) {
         bool empty = g->mapped[p];
         for (int u = 0; u < g->used_count; u++)
-            empty &= g->used[u].offset >= (p + 1) * g->page_bytes || g->used[u].offset + g->used[u].bytes <= p * g->page_bytes;
+            empty &= g->used[u].offset >= (p + 1) * g->page_bytes ||
+                     g->used[u].offset + g->used[u].bytes <= p * g->page_bytes;
         if (!empty) continue;
         g->mapped[p] = false;
         n->source.range_unmap(n->source.context, g->address + (uint64_t)(p * g->page_bytes), g->page_bytes);
@@ -117,13 +124,14 @@ static bool naive_unmap(struct naive *n, int s)
         any = true;
     }
     for (int64_t p = 0; p < g->bytes / g->page_bytes; p++) any &= !g->mapped[p];
-    return any;      /* something was unmapped and nothing is mapped now */
+    return any; /* something was unmapped and nothing is mapped now */
 }
 
 static void naive_empty_cache(struct naive *n)
 {
     for (int s = n->count; s-- > 0;) {
-        if (naive_is_whole(n, s, false)) naive_give_back(n, s);
+        if (naive_is_whole(n, s, false))
+            naive_give_back(n, s);
         else if (n->segments[s].expandable && naive_unmap(n, s)) {
             n->source.range_release(n->source.context, n->segments[s].address, n->segments[s].bytes);
             naive_drop(n, s);
@@ -156,7 +164,8 @@ static void naive_collect(struct naive *n)
 }
 
 /* candidates of one pool, by (bytes, segment, offset) */
-static int naive_candidates(const struct naive *n, uint32_t stream, bool small, int64_t at_least, struct naive_run *sorted)
+static int naive_candidates(const struct naive *n, uint32_t stream, bool small, int64_t at_least,
+                            struct naive_run *sorted)
 {
     struct naive_run runs[NAIVE_RUNS];
     int count = 0;
@@ -201,7 +210,7 @@ static bool naive_release_available(struct naive *n, uint32_t stream, int64_t by
 {
     struct naive_run sorted[NAIVE_RUNS];
     int64_t max_split = n->config.max_split_bytes, key = bytes > max_split ? bytes : max_split, sum = 0;
-    if (!max_split || bytes <= MIB) return false;      /* no small block is oversize */
+    if (!max_split || bytes <= MIB) return false; /* no small block is oversize */
     int count = naive_candidates(n, stream, false, key, sorted);
     if (count > 0) {
         naive_give_back(n, sorted[0].segment);
@@ -244,7 +253,8 @@ static bool naive_fill(struct naive *n, int s, int64_t start, int64_t bytes, str
         int64_t missing = bytes - (gap.offset - start);
         missing = missing < gap.bytes ? missing : gap.bytes;
         int64_t pages = (missing + g->page_bytes - 1) / g->page_bytes;
-        if (n->source.range_map(n->source.context, g->address + (uint64_t)gap.offset, pages * g->page_bytes, NULL) != FM_OK)
+        if (n->source.range_map(n->source.context, g->address + (uint64_t)gap.offset, pages * g->page_bytes, NULL) !=
+            FM_OK)
             return false;
         for (int64_t p = 0; p < pages; p++) g->mapped[gap.offset / g->page_bytes + p] = true;
         naive_grow_reserved(n, pages * g->page_bytes);
@@ -340,7 +350,7 @@ static void naive_free(struct naive *n, uint64_t address)
             return;
         }
     }
-    abort();         /* not in use */
+    abort(); /* not in use */
 }
 
 #endif

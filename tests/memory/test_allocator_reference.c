@@ -14,7 +14,10 @@
 
 enum { LIVE = 160 };
 
-struct live { uint32_t block; uint64_t address; };
+struct live {
+    uint32_t block;
+    uint64_t address;
+};
 
 struct scenario {
     const char *name;
@@ -28,10 +31,10 @@ static struct naive naive;
 /* sizes that matter: the thresholds and their neighbours, and powers with noise */
 static int64_t pick_bytes(uint64_t seed, uint64_t i, int64_t largest)
 {
-    static const int64_t edges[] = {
-        1, 511, 512, 513, 1024, 4096, MIB - 512, MIB - 1, MIB, MIB + 1, 2 * MIB, 4 * MIB, 10 * MIB - 512, 10 * MIB - 1,
-        10 * MIB, 10 * MIB + 1, 19 * MIB, 20 * MIB, 21 * MIB, 22 * MIB + 5, 40 * MIB, 41 * MIB
-    };
+    static const int64_t edges[] = { 1,        511,          512,      513,      1024,     4096,           MIB - 512,
+                                     MIB - 1,  MIB,          MIB + 1,  2 * MIB,  4 * MIB,  10 * MIB - 512, 10 * MIB - 1,
+                                     10 * MIB, 10 * MIB + 1, 19 * MIB, 20 * MIB, 21 * MIB, 22 * MIB + 5,   40 * MIB,
+                                     41 * MIB };
     uint64_t r = fm_rng_u64(seed, 11, i);
     int64_t bytes = (r & 3) ? (INT64_C(1) << (r >> 8) % 27) + (int64_t)((r >> 16) % 3001) * ((r & 4) ? 1 : 4096)
                             : edges[(r >> 8) % (sizeof edges / sizeof *edges)];
@@ -56,7 +59,7 @@ static void compare_layout(const struct fm_allocator *a)
         uint64_t at = segment.address;
         bool was_free = false;
         for (uint32_t bc = 0; fm_allocator_next_block(a, segment.index, &bc, &block);) {
-            assert_int_equal(block.address, at);         /* blocks tile the segment */
+            assert_int_equal(block.address, at); /* blocks tile the segment */
             assert_true(block.bytes > 0 && block.bytes % 512 == 0);
             at += (uint64_t)block.bytes;
             if (block.state == FM_BLOCK_USED) {
@@ -136,19 +139,21 @@ static void run_scenario(const struct scenario *sc)
     fm_arithmetic_source_init(&source, sc->budget_bytes);
     fm_arithmetic_source_init(&naive_source, sc->budget_bytes);
     struct naive_segment *segments = fm_calloc(NAIVE_SEGMENTS, sizeof *segments);
-    naive = (struct naive){ .config = sc->config, .segments = segments,
+    naive = (struct naive){ .config = sc->config,
+                            .segments = segments,
                             .source = fm_arithmetic_source_interface(&naive_source) };
     assert_int_equal(fm_allocator_init(&a, &sc->config, fm_arithmetic_source_interface(&source), NULL), FM_OK);
     for (int i = 0; i < sc->operations; i++) {
         step(sc, &a, live, &count, (uint64_t)i);
-        if (i % 5000 == 2500) a.ordinal_next = (1U << FM_ORDINAL_BITS) - 3;      /* segments will be renumbered */
+        if (i % 5000 == 2500) a.ordinal_next = (1U << FM_ORDINAL_BITS) - 3; /* segments will be renumbered */
         if (i % 32 == 0) compare_layout(&a);
         assert_int_equal(source.used_bytes, naive_source.used_bytes);
     }
     compare_layout(&a);
     const struct fm_allocator_stats *stats = fm_allocator_get_stats(&a);
     print_message("%s: %d operations, %lld ooms, %lld segment frees, peak %lld MiB\n", sc->name, sc->operations,
-                  (long long)stats->ooms, (long long)stats->segment_frees, (long long)(stats->reserved_peak_bytes / MIB));
+                  (long long)stats->ooms, (long long)stats->segment_frees,
+                  (long long)(stats->reserved_peak_bytes / MIB));
     while (count > 0) fm_allocator_free(&a, live[--count].block);
     assert_int_equal(stats->allocated_bytes, 0);
     assert_int_equal(stats->requested_bytes, 0);
@@ -180,7 +185,7 @@ static void test_max_split(void **state)
     (void)state;
     struct fm_allocator_config config = { .capacity_bytes = 1000 * MIB + 17, .max_split_bytes = 24 * MIB };
     SCENARIO("max_split", config, INT64_MAX, 96 * MIB, 20000, 1);
-    config.max_split_bytes += 100;       /* no multiple of 512 */
+    config.max_split_bytes += 100; /* no multiple of 512 */
     SCENARIO("max_split, streams", config, 800 * MIB, 96 * MIB, 20000, 2);
 }
 
@@ -206,11 +211,13 @@ static void test_divisions(void **state)
 static void test_expandable(void **state)
 {
     (void)state;
-    struct fm_allocator_config config = { .capacity_bytes = INT64_MAX, .expandable_segments = true, .device_bytes = 500 * MIB };
+    struct fm_allocator_config config = { .capacity_bytes = INT64_MAX,
+                                          .expandable_segments = true,
+                                          .device_bytes = 500 * MIB };
     SCENARIO("expandable", config, 500 * MIB, 64 * MIB, 20000, 1);
     config.capacity_bytes = 450 * MIB;
     SCENARIO("expandable, streams", config, 500 * MIB, 64 * MIB, 20000, 2);
-    config.device_bytes = 300 * MIB;     /* ranges run out before the memory */
+    config.device_bytes = 300 * MIB; /* ranges run out before the memory */
     config.capacity_bytes = INT64_MAX;
     SCENARIO("expandable, short ranges", config, 2000 * MIB, 90 * MIB, 20000, 1);
 }
@@ -218,7 +225,7 @@ static void test_expandable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_default), cmocka_unit_test(test_max_split), cmocka_unit_test(test_garbage_collection),
+        cmocka_unit_test(test_default),   cmocka_unit_test(test_max_split),  cmocka_unit_test(test_garbage_collection),
         cmocka_unit_test(test_divisions), cmocka_unit_test(test_expandable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,24 +44,46 @@ static uint32_t take_on(struct fixture *f, int64_t bytes, uint32_t stream)
     return block;
 }
 
-static uint32_t take(struct fixture *f, int64_t bytes) { return take_on(f, bytes, 0); }
-static void give(struct fixture *f, uint32_t block) { fm_allocator_free(&f->a, block); }
-static uint64_t at(const struct fixture *f, uint32_t block) { return fm_allocator_address(&f->a, block) - FM_ARITHMETIC_BASE; }
-static int64_t size_of(const struct fixture *f, uint32_t block) { return fm_allocator_block_bytes(&f->a, block); }
-static int64_t reserved(const struct fixture *f) { return fm_allocator_get_stats(&f->a)->reserved_bytes; }
+static uint32_t take(struct fixture *f, int64_t bytes)
+{
+    return take_on(f, bytes, 0);
+}
+static void give(struct fixture *f, uint32_t block)
+{
+    fm_allocator_free(&f->a, block);
+}
+static uint64_t at(const struct fixture *f, uint32_t block)
+{
+    return fm_allocator_address(&f->a, block) - FM_ARITHMETIC_BASE;
+}
+static int64_t size_of(const struct fixture *f, uint32_t block)
+{
+    return fm_allocator_block_bytes(&f->a, block);
+}
+static int64_t reserved(const struct fixture *f)
+{
+    return fm_allocator_get_stats(&f->a)->reserved_bytes;
+}
 
 /* rules 1, 2, 3, 5: what one request makes of an empty allocator */
 static void test_first_request(void **state)
 {
-    static const struct { int64_t bytes, block, segment; } rows[] = {
-        { 1, 512, 2 * MIB }, { 512, 512, 2 * MIB }, { 513, 1024, 2 * MIB }, { 1025, 1536, 2 * MIB },
-        { MIB, MIB, 2 * MIB }, { MIB - 1, MIB, 2 * MIB },
-        { MIB + 1, MIB + 512, 20 * MIB }, { 10 * MIB - 512, 10 * MIB - 512, 20 * MIB },
-        { 10 * MIB - 1, 10 * MIB, 10 * MIB },            /* rounded first: no longer below 10 MiB */
+    static const struct {
+        int64_t bytes, block, segment;
+    } rows[] = {
+        { 1, 512, 2 * MIB },
+        { 512, 512, 2 * MIB },
+        { 513, 1024, 2 * MIB },
+        { 1025, 1536, 2 * MIB },
+        { MIB, MIB, 2 * MIB },
+        { MIB - 1, MIB, 2 * MIB },
+        { MIB + 1, MIB + 512, 20 * MIB },
+        { 10 * MIB - 512, 10 * MIB - 512, 20 * MIB },
+        { 10 * MIB - 1, 10 * MIB, 10 * MIB }, /* rounded first: no longer below 10 MiB */
         { 10 * MIB, 10 * MIB, 10 * MIB },
-        { 10 * MIB + 1, 10 * MIB + 512, 12 * MIB },            /* split: the rest is 2 MiB - 512 */
-        { 11 * MIB, 12 * MIB, 12 * MIB },                /* rest of exactly 1 MiB: not split */
-        { 11 * MIB - 512, 11 * MIB - 512, 12 * MIB },    /* rest of 1 MiB + 512: split */
+        { 10 * MIB + 1, 10 * MIB + 512, 12 * MIB },   /* split: the rest is 2 MiB - 512 */
+        { 11 * MIB, 12 * MIB, 12 * MIB },             /* rest of exactly 1 MiB: not split */
+        { 11 * MIB - 512, 11 * MIB - 512, 12 * MIB }, /* rest of 1 MiB + 512: split */
         { 100 * MIB + 1, 100 * MIB + 512, 102 * MIB },
     };
     (void)state;
@@ -127,14 +149,14 @@ static void test_best_fit_and_coalescing(void **state)
     give(&f, b[4]);
     give(&f, b[2]);
     uint32_t c = take(&f, 1536);
-    assert_int_equal(at(&f, c), 5 * KIB);            /* b[2]: best fit, lowest of the two */
+    assert_int_equal(at(&f, c), 5 * KIB); /* b[2]: best fit, lowest of the two */
     uint32_t d = take(&f, 3 * KIB);
-    assert_int_equal(at(&f, d), 0);                  /* 4 KiB at 0 rather than the 2 MiB tail */
+    assert_int_equal(at(&f, d), 0); /* 4 KiB at 0 rather than the 2 MiB tail */
     uint32_t e = take(&f, 512);
-    assert_int_equal(at(&f, e), 5 * KIB + 1536);     /* the remainder of c's split: smallest */
+    assert_int_equal(at(&f, e), 5 * KIB + 1536); /* the remainder of c's split: smallest */
     give(&f, e);
     give(&f, c);
-    give(&f, b[1]);                                  /* between the rest of d's split (1 KiB) and b[2] */
+    give(&f, b[1]); /* between the rest of d's split (1 KiB) and b[2] */
     assert_int_equal(at(&f, take(&f, 4 * KIB)), 3 * KIB);
     assert_int_equal(reserved(&f), 2 * MIB);
     shut(&f);
@@ -168,7 +190,7 @@ static void test_ties_by_creation(void **state)
     open_default(&f);
     uint32_t low = take(&f, 20 * MIB), pin = take(&f, 20 * MIB);
     give(&f, low);
-    fm_allocator_empty_cache(&f.a);                  /* a hole at 0 */
+    fm_allocator_empty_cache(&f.a); /* a hole at 0 */
     uint32_t young = take(&f, 20 * MIB);
     assert_int_equal(at(&f, young), 0);
     give(&f, young);
@@ -186,21 +208,21 @@ static void test_retry_ladder(void **state)
     uint32_t block = 1;
     (void)state;
     open_with(&f, &config, 64 * MIB);
-    uint32_t half = take(&f, 5 * MIB), whole = take(&f, 30 * MIB);       /* 20 + 30 */
+    uint32_t half = take(&f, 5 * MIB), whole = take(&f, 30 * MIB); /* 20 + 30 */
     give(&f, whole);
-    uint32_t big = take(&f, 40 * MIB);               /* 50 + 40 > 64: the 30 are given back */
+    uint32_t big = take(&f, 40 * MIB); /* 50 + 40 > 64: the 30 are given back */
     assert_int_equal(reserved(&f), 60 * MIB);
     const struct fm_allocator_stats *stats = fm_allocator_get_stats(&f.a);
     assert_int_equal(stats->segment_frees, 1);
     assert_int_equal(stats->retries, 1);
     give(&f, big);
-    assert_int_equal(fm_allocator_alloc(&f.a, 46 * MIB, 0, &block, &err), FM_OOM);   /* 20 + 46 > 64 */
+    assert_int_equal(fm_allocator_alloc(&f.a, 46 * MIB, 0, &block, &err), FM_OOM); /* 20 + 46 > 64 */
     assert_int_equal(block, FM_BLOCK_NONE);
     assert_int_equal(err.status, FM_OOM);
-    assert_int_equal(reserved(&f), 20 * MIB);        /* the caches are gone all the same */
+    assert_int_equal(reserved(&f), 20 * MIB); /* the caches are gone all the same */
     assert_int_equal(stats->ooms, 1);
     assert_int_equal(stats->allocated_bytes, 5 * MIB);
-    assert_int_equal(size_of(&f, take(&f, 44 * MIB)), 44 * MIB);         /* 64 exactly */
+    assert_int_equal(size_of(&f, take(&f, 44 * MIB)), 44 * MIB); /* 64 exactly */
     give(&f, half);
     shut(&f);
 }
@@ -234,22 +256,22 @@ static void test_max_split(void **state)
     open_with(&f, &config, 150 * MIB);
     uint32_t big = take(&f, 60 * MIB);
     give(&f, big);
-    uint32_t below = take(&f, 20 * MIB);             /* never from an oversize block */
+    uint32_t below = take(&f, 20 * MIB); /* never from an oversize block */
     assert_int_equal(reserved(&f), 80 * MIB);
-    big = take(&f, 41 * MIB);                        /* 60 < 41 + 20: taken whole, not split */
+    big = take(&f, 41 * MIB); /* 60 < 41 + 20: taken whole, not split */
     assert_int_equal(size_of(&f, big), 60 * MIB);
     give(&f, big);
-    uint32_t other = take(&f, 40 * MIB);             /* 60 >= 40 + 20: rejected */
+    uint32_t other = take(&f, 40 * MIB); /* 60 >= 40 + 20: rejected */
     assert_int_equal(reserved(&f), 120 * MIB);
     give(&f, below);
-    uint32_t third = take(&f, 40 * MIB);             /* 120 + 40 > 150: the oversize 60 goes, the cached 20 stays */
+    uint32_t third = take(&f, 40 * MIB); /* 120 + 40 > 150: the oversize 60 goes, the cached 20 stays */
     const struct fm_allocator_stats *stats = fm_allocator_get_stats(&f.a);
     assert_int_equal(stats->segment_frees, 1);
     assert_int_equal(stats->retries, 0);
     assert_int_equal(reserved(&f), 100 * MIB);
     give(&f, other);
     give(&f, third);
-    give(&f, take(&f, 101 * MIB));                   /* all 80 MiB of oversize blocks are less than 101: the last step */
+    give(&f, take(&f, 101 * MIB)); /* all 80 MiB of oversize blocks are less than 101: the last step */
     assert_int_equal(stats->retries, 1);
     assert_int_equal(reserved(&f), 102 * MIB);
     shut(&f);
@@ -266,12 +288,12 @@ static void test_garbage_collection(void **state)
     open_with(&f, &config, INT64_MAX);
     uint32_t old = take(&f, 40 * MIB), young = take(&f, 60 * MIB), pin = take(&f, 24 * MIB);
     give(&f, old);
-    give(&f, take(&f, 16 * MIB + 512));              /* one search later: from the 40 MiB block, which is inserted anew */
-    give(&f, take(&f, 62 * MIB));                    /* 124 > 100 reserved: old is of average age, being alone */
+    give(&f, take(&f, 16 * MIB + 512)); /* one search later: from the 40 MiB block, which is inserted anew */
+    give(&f, take(&f, 62 * MIB));       /* 124 > 100 reserved: old is of average age, being alone */
     assert_int_equal(fm_allocator_get_stats(&f.a)->segment_frees, 1);
     assert_int_equal(reserved(&f), (60 + 24 + 62) * MIB);
     give(&f, young);
-    take(&f, 62 * MIB + 1);                          /* no fit: target 46, ages 62: 1, 60: 1 -> both go */
+    take(&f, 62 * MIB + 1); /* no fit: target 46, ages 62: 1, 60: 1 -> both go */
     assert_int_equal(reserved(&f), (24 + 64) * MIB);
     give(&f, pin);
     shut(&f);
@@ -280,11 +302,26 @@ static void test_garbage_collection(void **state)
 /* rule 1: 4 divisions of [1024, 2048) are 1024, 1280, ...; below 512 d and at powers of two nothing changes */
 static void test_divisions(void **state)
 {
-    static const struct { int64_t bytes, rounded; uint32_t divisions; } rows[] = {
-        { 1200, 1536, 4 }, { 2048, 2048, 4 }, { 2049, 2560, 4 }, { 2561, 3072, 4 }, { 3 * MIB, 3 * MIB, 2 },
-        { 3 * MIB + 1, 4 * MIB, 2 }, { 4 * MIB, 4 * MIB, 2 }, { 4 * MIB + 1, 6 * MIB, 2 },
-        { 100 * MIB, 104 * MIB, 8 }, { 100 * MIB, 100 * MIB, 16 }, { 100 * MIB, 100 * MIB, 0 }, { 100 * MIB + 1, 100 * MIB + 512, 1 },
-        { 511, 512, 8 }, { 4097, 4608, 8 }, { 4095, 4096, 8 }, { 5000, 5120, 8 },
+    static const struct {
+        int64_t bytes, rounded;
+        uint32_t divisions;
+    } rows[] = {
+        { 1200, 1536, 4 },
+        { 2048, 2048, 4 },
+        { 2049, 2560, 4 },
+        { 2561, 3072, 4 },
+        { 3 * MIB, 3 * MIB, 2 },
+        { 3 * MIB + 1, 4 * MIB, 2 },
+        { 4 * MIB, 4 * MIB, 2 },
+        { 4 * MIB + 1, 6 * MIB, 2 },
+        { 100 * MIB, 104 * MIB, 8 },
+        { 100 * MIB, 100 * MIB, 16 },
+        { 100 * MIB, 100 * MIB, 0 },
+        { 100 * MIB + 1, 100 * MIB + 512, 1 },
+        { 511, 512, 8 },
+        { 4097, 4608, 8 },
+        { 4095, 4096, 8 },
+        { 5000, 5120, 8 },
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -295,7 +332,7 @@ static void test_divisions(void **state)
         assert_int_equal(fm_allocator_round_bytes(&f.a, rows[i].bytes), rows[i].rounded);
         shut(&f);
     }
-    struct fixture f;                                /* chosen by octave, both ends open */
+    struct fixture f; /* chosen by octave, both ends open */
     struct fm_allocator_config config = fm_allocator_config_default();
     config.roundup_power2_divisions[0] = 2;
     config.roundup_power2_divisions[15] = 2;
@@ -317,15 +354,15 @@ static void test_expandable(void **state)
     config.device_bytes = 160 * MIB;
     open_with(&f, &config, 160 * MIB);
     uint32_t a = take(&f, 30 * MIB), b = take(&f, 30 * MIB);
-    assert_int_equal(reserved(&f), 60 * MIB);        /* 40 for a; 10 of them and one page more for b */
+    assert_int_equal(reserved(&f), 60 * MIB); /* 40 for a; 10 of them and one page more for b */
     assert_int_equal(at(&f, b), 30 * MIB);
     uint32_t c = take(&f, 30 * MIB + 512);
     assert_int_equal(at(&f, c), 60 * MIB);
     assert_int_equal(reserved(&f), 100 * MIB);
-    give(&f, b);                                     /* free: 30..60, whole pages: 40..60 */
+    give(&f, b); /* free: 30..60, whole pages: 40..60 */
     fm_allocator_empty_cache(&f.a);
-    assert_int_equal(reserved(&f), 80 * MIB);        /* the tail behind c, 90 MiB + 512, has no whole page */
-    uint32_t d = take(&f, 12 * MIB);                 /* neither the tail nor 30..40 has it: the latter grows */
+    assert_int_equal(reserved(&f), 80 * MIB); /* the tail behind c, 90 MiB + 512, has no whole page */
+    uint32_t d = take(&f, 12 * MIB);          /* neither the tail nor 30..40 has it: the latter grows */
     assert_int_equal(at(&f, d), 30 * MIB);
     assert_int_equal(reserved(&f), 100 * MIB);
     assert_int_equal(fm_allocator_get_stats(&f.a)->inactive_split_bytes, 0);
@@ -389,7 +426,10 @@ static void test_bad_configurations(void **state)
     assert_int_equal(fm_allocator_init(&a, &good, interface, NULL), FM_UNSUPPORTED);
 }
 
-struct log { int count; struct fm_allocator_event events[16]; };
+struct log {
+    int count;
+    struct fm_allocator_event events[16];
+};
 
 static void record(void *context, const struct fm_allocator_event *event)
 {
@@ -400,9 +440,8 @@ static void record(void *context, const struct fm_allocator_event *event)
 
 static void test_observer(void **state)
 {
-    static const enum fm_allocator_event_kind kinds[] = {
-        FM_EVENT_SEGMENT_ALLOC, FM_EVENT_ALLOC, FM_EVENT_FREE, FM_EVENT_SEGMENT_FREE, FM_EVENT_OOM
-    };
+    static const enum fm_allocator_event_kind kinds[] = { FM_EVENT_SEGMENT_ALLOC, FM_EVENT_ALLOC, FM_EVENT_FREE,
+                                                          FM_EVENT_SEGMENT_FREE, FM_EVENT_OOM };
     struct fixture f;
     struct log log = { 0 };
     struct fm_allocator_config config = fm_allocator_config_default();
@@ -425,12 +464,18 @@ static void test_observer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_first_request), cmocka_unit_test(test_nothing_and_nonsense),
-        cmocka_unit_test(test_best_fit_and_coalescing), cmocka_unit_test(test_pools_are_apart),
-        cmocka_unit_test(test_ties_by_creation), cmocka_unit_test(test_retry_ladder),
-        cmocka_unit_test(test_one_byte_over), cmocka_unit_test(test_max_split),
-        cmocka_unit_test(test_garbage_collection), cmocka_unit_test(test_divisions),
-        cmocka_unit_test(test_expandable), cmocka_unit_test(test_expandable_fragments),
+        cmocka_unit_test(test_first_request),
+        cmocka_unit_test(test_nothing_and_nonsense),
+        cmocka_unit_test(test_best_fit_and_coalescing),
+        cmocka_unit_test(test_pools_are_apart),
+        cmocka_unit_test(test_ties_by_creation),
+        cmocka_unit_test(test_retry_ladder),
+        cmocka_unit_test(test_one_byte_over),
+        cmocka_unit_test(test_max_split),
+        cmocka_unit_test(test_garbage_collection),
+        cmocka_unit_test(test_divisions),
+        cmocka_unit_test(test_expandable),
+        cmocka_unit_test(test_expandable_fragments),
         cmocka_unit_test(test_bad_configurations),
         cmocka_unit_test(test_observer),
     };

@@ -29,7 +29,10 @@ static void test_arithmetic_first_fit(void **state)
     enum { CELLS = 256, SEGMENTS = 40 };
     struct fm_arithmetic_source source;
     bool taken[CELLS] = { false };
-    struct { uint64_t cell; int64_t cells; } live[SEGMENTS];
+    struct {
+        uint64_t cell;
+        int64_t cells;
+    } live[SEGMENTS];
     int count = 0;
     (void)state;
     fm_arithmetic_source_init(&source, INT64_MAX);
@@ -48,7 +51,8 @@ static void test_arithmetic_first_fit(void **state)
             live[count++].cells = cells;
         } else if (count > 0) {
             int victim = (int)((r >> 16) % (uint64_t)count);
-            s.segment_free(s.context, FM_ARITHMETIC_BASE + live[victim].cell * 2 * (uint64_t)MIB, live[victim].cells * 2 * MIB);
+            s.segment_free(s.context, FM_ARITHMETIC_BASE + live[victim].cell * 2 * (uint64_t)MIB,
+                           live[victim].cells * 2 * MIB);
             for (int64_t k = 0; k < live[victim].cells; k++) taken[(int64_t)live[victim].cell + k] = false;
             live[victim] = live[--count];
         }
@@ -63,7 +67,8 @@ static void test_budget_to_the_byte(void **state)
     (void)state;
     fm_arithmetic_source_init(&arithmetic, 22 * MIB - 1);
     fm_mmap_source_init(&mapped, 22 * MIB - 1);
-    struct fm_segment_source sources[] = { fm_arithmetic_source_interface(&arithmetic), fm_mmap_source_interface(&mapped) };
+    struct fm_segment_source sources[] = { fm_arithmetic_source_interface(&arithmetic),
+                                           fm_mmap_source_interface(&mapped) };
     int64_t *budgets[] = { &arithmetic.budget_bytes, &mapped.budget_bytes };
     for (int i = 0; i < 2; i++) {
         struct fm_segment_source s = sources[i];
@@ -84,7 +89,11 @@ static void test_budget_to_the_byte(void **state)
     fm_arithmetic_source_release(&arithmetic);
 }
 
-struct pair { struct fm_allocator a, b; uint32_t in_a[LIVE], in_b[LIVE]; int count; };
+struct pair {
+    struct fm_allocator a, b;
+    uint32_t in_a[LIVE], in_b[LIVE];
+    int count;
+};
 
 static void pair_step(struct pair *p, uint64_t i, bool write)
 {
@@ -103,7 +112,8 @@ static void pair_step(struct pair *p, uint64_t i, bool write)
         p->in_a[victim] = p->in_a[--p->count];
         p->in_b[victim] = p->in_b[p->count];
     }
-    assert_memory_equal(fm_allocator_get_stats(&p->a), fm_allocator_get_stats(&p->b), sizeof(struct fm_allocator_stats));
+    assert_memory_equal(fm_allocator_get_stats(&p->a), fm_allocator_get_stats(&p->b),
+                        sizeof(struct fm_allocator_stats));
     assert_int_equal(fm_allocator_state_hash(&p->a), fm_allocator_state_hash(&p->b));
 }
 
@@ -173,13 +183,13 @@ static void test_guard_finds(void **state)
         uint8_t *data = fm_mmap_pointer(fm_allocator_address(&a, block));
         uint32_t word;
         memcpy(&word, data, sizeof word);
-        assert_int_equal(word, UINT32_MAX);          /* a NaN */
+        assert_int_equal(word, UINT32_MAX); /* a NaN */
         memset(data, 0, 1000);
         assert_int_equal(fm_allocator_guard_check(&a, NULL), FM_OK);
-        if (crime == 0) data[1000] = 0;              /* behind the end: seen at free */
+        if (crime == 0) data[1000] = 0; /* behind the end: seen at free */
         fm_allocator_free(&a, block);
-        if (crime == 1) data[1023] = 0;              /* after the free: seen when handed out again */
-        if (crime == 2) data[4] = 0;                 /* seen by the check alone */
+        if (crime == 1) data[1023] = 0; /* after the free: seen when handed out again */
+        if (crime == 2) data[4] = 0;    /* seen by the check alone */
         if (crime == 1) assert_int_equal(fm_allocator_alloc(&a, 1000, 0, &block, NULL), FM_OK);
         assert_int_equal(a.guard_violations, crime < 2);
         assert_int_equal(fm_allocator_guard_check(&a, &err), FM_MISMATCH);
@@ -203,7 +213,7 @@ static void test_state_hash(void **state)
         assert_int_equal(fm_allocator_init(&a[i], &config, fm_arithmetic_source_interface(&sources[i]), NULL), FM_OK);
     }
     uint64_t empty = fm_allocator_state_hash(&a[0]);
-    for (uint64_t i = 0; i < 50; i++) {      /* a past that leaves no trace */
+    for (uint64_t i = 0; i < 50; i++) { /* a past that leaves no trace */
         assert_int_equal(fm_allocator_alloc(&a[1], pick_bytes(9, i), 0, &extra, NULL), FM_OK);
         fm_allocator_free(&a[1], extra);
         if (i % 3 == 0) fm_allocator_empty_cache(&a[1]);
@@ -214,7 +224,7 @@ static void test_state_hash(void **state)
         for (int k = 0; k < 3; k++) assert_int_equal(fm_allocator_alloc(&a[i], 3000 + k, 0, &block[i][k], NULL), FM_OK);
     uint64_t three = fm_allocator_state_hash(&a[0]);
     assert_int_equal(fm_allocator_state_hash(&a[1]), three);
-    for (int k = 0; k < 3; k++) {            /* which block is free, and who lives in it, are part of the state */
+    for (int k = 0; k < 3; k++) { /* which block is free, and who lives in it, are part of the state */
         fm_allocator_free(&a[0], block[0][k]);
         assert_int_not_equal(fm_allocator_state_hash(&a[0]), three);
         assert_int_equal(fm_allocator_alloc(&a[0], 3000 + k, 0, &block[0][k], NULL), FM_OK);
@@ -230,7 +240,7 @@ static void test_state_hash(void **state)
     assert_int_equal(fm_allocator_alloc(&a[1], 3000, 0, &block[1][0], NULL), FM_OK);
     fm_allocator_free(&a[1], block[1][1]);
     assert_int_equal(fm_allocator_state_hash(&a[1]), hole);
-    assert_int_equal(fm_allocator_alloc(&a[1], 2999, 0, &extra, NULL), FM_OK);       /* same block, other request */
+    assert_int_equal(fm_allocator_alloc(&a[1], 2999, 0, &extra, NULL), FM_OK); /* same block, other request */
     assert_int_not_equal(fm_allocator_state_hash(&a[1]), three);
     for (int i = 0; i < 2; i++) {
         fm_allocator_clear(&a[i]);
@@ -295,12 +305,13 @@ static fm_status faulty_run(bool real, bool expandable)
     config.device_bytes = 2000 * MIB;
     fm_arithmetic_source_init(&arithmetic, INT64_MAX);
     fm_mmap_source_init(&mapped, INT64_MAX);
-    fm_status status = fm_allocator_init(&a, &config, real ? fm_mmap_source_interface(&mapped)
-                                                           : fm_arithmetic_source_interface(&arithmetic), &err);
+    fm_status status = fm_allocator_init(
+        &a, &config, real ? fm_mmap_source_interface(&mapped) : fm_arithmetic_source_interface(&arithmetic), &err);
     for (uint64_t i = 0; status == FM_OK && i < 330; i++) {
         int64_t before_bytes = fm_allocator_get_stats(&a)->allocated_bytes;
         uint64_t hash = fm_allocator_state_hash(&a);
-        status = fm_allocator_alloc(&a, i % 5 ? pick_bytes(12, i) / 4 + 1 : 30 * MIB, (uint32_t)(i / 80), &live[count], &err);
+        status = fm_allocator_alloc(&a, i % 5 ? pick_bytes(12, i) / 4 + 1 : 30 * MIB, (uint32_t)(i / 80), &live[count],
+                                    &err);
         if (status == FM_OK) {
             count++;
         } else {
@@ -338,9 +349,13 @@ static void test_host_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arithmetic_first_fit), cmocka_unit_test(test_budget_to_the_byte),
-        cmocka_unit_test(test_planner_equals_worker), cmocka_unit_test(test_guard_is_transparent),
-        cmocka_unit_test(test_guard_finds), cmocka_unit_test(test_state_hash), cmocka_unit_test(test_clear),
+        cmocka_unit_test(test_arithmetic_first_fit),
+        cmocka_unit_test(test_budget_to_the_byte),
+        cmocka_unit_test(test_planner_equals_worker),
+        cmocka_unit_test(test_guard_is_transparent),
+        cmocka_unit_test(test_guard_finds),
+        cmocka_unit_test(test_state_hash),
+        cmocka_unit_test(test_clear),
         cmocka_unit_test(test_host_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
