@@ -34,9 +34,7 @@ def pretend_there_is_a_gpu():
                         str(Path(__file__).parent / "guard.cpp"), "-o", str(library),
                         f"-I{home / 'include'}", f"-L{home / 'lib'}", "-lc10"], check=True)
         ctypes.CDLL(str(library))
-    choose = torch._C._select_conv_backend      # asks the GPU about bf16, not about fp16: they go the same way
-    torch._C._select_conv_backend = lambda *args, **kwargs: choose(
-        *map(as_fp16, args), **{key: as_fp16(value) for key, value in kwargs.items()})
+    torch._C._select_conv_backend = select_conv_backend
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
     torch.cuda.is_bf16_supported = lambda *_, **__: True
     if not torch.backends.cuda.is_built():      # such a build splits this fused operator into several
@@ -49,6 +47,22 @@ def as_fp16(value):
     if not isinstance(value, torch.Tensor) or value.dtype != torch.bfloat16:
         return value
     return torch.empty_strided(value.shape, value.stride(), dtype=torch.float16, device=value.device)
+
+
+real_select_conv_backend = torch._C._select_conv_backend
+
+
+def select_conv_backend(*args, **kwargs):
+    """PyTorch's choice where it asks the GPU what it can do. A bf16 convolution goes the way of an fp16 one. A
+    depthwise one that is not channels-last is asked about cuDNN's kernels for it; the answer changes no layout."""
+    args, kwargs = [*map(as_fp16, args)], {key: as_fp16(value) for key, value in kwargs.items()}
+    try:
+        return real_select_conv_backend(*args, **kwargs)
+    except RuntimeError:
+        weight = kwargs["weight"] if "weight" in kwargs else args[1]
+        if weight.ndim != 4 or weight.shape[1] != 1:
+            raise
+        return torch._C._ConvBackend.CudaDepthwise2d
 
 
 class Ledger(TorchDispatchMode):

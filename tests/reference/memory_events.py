@@ -33,6 +33,7 @@ CASES = [
     Case("segformer_fp32_checkpoint", **SEGFORMER, checkpoint="blocks"),
     Case("segformer_fp16_checkpoint", **SEGFORMER, precision="fp16", checkpoint="blocks"),
     Case("segformer_fp32_accumulate", **SEGFORMER, accumulate=2),
+    Case("segformer_fp32_batch1", **dict(SEGFORMER, batch=1)),
     Case("segformer_fp32_loader", **SEGFORMER, loop="loader"),
     Case("segformer_fp32_val", **SEGFORMER, phase="val"),
     Case("segformer_fp16_val", **SEGFORMER, phase="val", precision="fp16"),
