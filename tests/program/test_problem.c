@@ -31,7 +31,9 @@ struct conv { struct fm_operand o[3]; struct fm_attr attr; struct fm_problem pro
 /* y (B, O, 8, 9, 10), x (B, C, 8, 9, 10), w (O, C, 3, 3, 3) */
 static void conv_init(struct conv *c, int64_t batch, int64_t in, int64_t out)
 {
-    *c = (struct conv){ .attr = { .stride = { 1, 1, 1 }, .padding = { 1, 1, 1 }, .dilation = { 1, 1, 1 }, .groups = 1 } };
+    static const struct fm_attr attr = { .stride = { 1, 1, 1 }, .padding = { 1, 1, 1 }, .dilation = { 1, 1, 1 },
+                                         .groups = 1 };
+    *c = (struct conv){ .attr = attr };
     c->o[0] = dense(5, (int64_t[]){ batch, out, 8, 9, 10 });
     c->o[1] = dense(5, (int64_t[]){ batch, in, 8, 9, 10 });
     c->o[2] = dense(5, (int64_t[]){ out, in, 3, 3, 3 });

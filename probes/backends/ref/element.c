@@ -26,7 +26,8 @@ static uint16_t narrowed(double value, struct narrow format)
     if (isnan(value)) return (uint16_t)(sign | infinity | 1u << (format.fraction - 1));
     int exponent = 0;
     (void)frexp(value, &exponent);
-    exponent = exponent - 1 > format.least && isfinite(value) ? exponent - 1 : format.least;
+    bool normal = isfinite(value) && fabs(value) >= ldexp(1, format.least);
+    exponent = normal ? exponent - 1 : format.least;
     double scaled = nearbyint(ldexp(fabs(value), format.fraction - exponent));
     double bits = ldexp(exponent - format.least, format.fraction) + scaled;
     return (uint16_t)(sign | (bits < infinity ? (unsigned)bits : infinity));
