@@ -74,7 +74,7 @@ static fm_status check_tables(const struct fm_program *program, struct fm_err *e
         uint64_t end = (uint64_t)c->operand + c->n_out + c->n_in;
         if (c->kernel >= FM_KERNEL_COUNT || c->attr >= program->attr_count || c->label >= program->name_bytes ||
             end > program->operand_count)
-            return FM_FAIL(err, FM_INVALID, "call %zu: kernel %u, attribute %u, label %u or operands %u+%u beyond range",
+            return FM_FAIL(err, FM_INVALID, "call %zu: kernel %u, attribute %u, label %u, operands %u+%u out of range",
                            i, c->kernel, c->attr, c->label, c->n_out, c->n_in);
         for (uint32_t k = 0; k < c->n_out + c->n_in; k++) FM_TRY(check_operand(program, c, k, err));
         struct fm_problem problem = fm_program_problem(program, (uint32_t)i);
