@@ -26,8 +26,8 @@ cmake_is_new_enough() {
 
 # a header counts as present in the usual prefixes, or where CPATH or CMAKE_PREFIX_PATH point
 have_header() {
-    local folder folders="/usr/include /usr/local/include ${CPATH:-}"
-    for folder in ${CMAKE_PREFIX_PATH:-}; do folders+=" $folder/include"; done
+    local folder prefixes=${CMAKE_PREFIX_PATH:-} folders="/usr/include /usr/local/include ${CPATH:-}"
+    for folder in ${prefixes//:/ }; do folders+=" $folder/include"; done
     for folder in ${folders//:/ }; do
         [ -e "$folder/$1" ] && return 0
     done

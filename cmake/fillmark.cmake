@@ -45,6 +45,7 @@ function(fm_executable name)
     add_executable(${name} ${arg_SOURCES})
     target_link_libraries(${name} PRIVATE ${arg_USES})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+    set_property(GLOBAL APPEND PROPERTY fm_programs ${name})
 endfunction()
 
 # fillmark-worker-NAME: the common worker with the backend that probes/worker/backend_NAME.c hands it
@@ -57,5 +58,4 @@ function(fm_worker name backend)
     endforeach()
     fm_executable(fillmark-worker-${name} SOURCES ${sources} USES fm_worker ${backend})
     install(TARGETS fillmark-worker-${name} RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/fillmark)
-    set_property(GLOBAL APPEND PROPERTY fm_workers fillmark-worker-${name})
 endfunction()
