@@ -13,7 +13,9 @@ static void new_param(struct fm_build *b, struct fm_module *m, const char *suffi
     struct fm_param *slot = fm_build_append(b, &g->param, &g->param_count, &g->param_room, sizeof *slot);
     if (!slot) return;
     param.order = b->order;
-    (void)snprintf(param.name, sizeof param.name, "%.40s.%s", m->name, suffix);
+    int length = snprintf(param.name, sizeof param.name, "%s.%s", m->name, suffix);
+    if (length < 0 || (size_t)length >= sizeof param.name)
+        fm_build_fail(b, "%s.%s: a parameter's name has at most %zu bytes", m->name, suffix, sizeof param.name - 1);
     *slot = param;
     m->params++;
 }
