@@ -6,24 +6,13 @@
 #define FM_PROBES_BACKENDS_BACKEND_H
 
 #include "tuner/base/status.h"
+#include "workloads/program/candidates.h"
 #include "workloads/program/program.h"
 
 #include <stdint.h>
 
 #define FM_BACKEND_ABI 1u
-#define FM_MAX_CANDIDATES 8
 #define FM_TEXT_BYTES 128
-
-/* One way to run a call. Ordered best first; the first whose workspace can be allocated is taken. */
-struct fm_candidate {
-    int64_t workspace_bytes;
-    char what[48];                      /* implementation, for people: "jit:avx512_core" */
-};
-
-struct fm_candidates {
-    uint32_t count;                     /* 0 with FM_OK: needs no workspace and no choice */
-    struct fm_candidate item[FM_MAX_CANDIDATES];
-};
 
 struct fm_device_info {
     char id[32];                        /* "cpu", "cuda:0" */

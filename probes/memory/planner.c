@@ -1,0 +1,83 @@
+#include "probes/memory/planner.h"
+
+#include <stdio.h>
+
+void fm_planner_release(struct fm_planner *p)
+{
+    if (p->ready) fm_allocator_release(&p->allocator);
+    fm_arithmetic_source_release(&p->source);
+    p->ready = false;
+}
+
+static fm_status prepare(struct fm_planner *p, int64_t capacity_bytes, struct fm_err *err)
+{
+    struct fm_allocator_config config = fm_allocator_config_default();
+    if (!p->ready) {
+        fm_arithmetic_source_init(&p->source, capacity_bytes);
+        fm_status status = fm_allocator_init(&p->allocator, &config, fm_arithmetic_source_interface(&p->source), err);
+        if (status != FM_OK) return status;
+        p->ready = true;
+    }
+    fm_allocator_clear(&p->allocator);
+    p->source.budget_bytes = capacity_bytes;
+    return FM_OK;
+}
+
+static bool has(const struct fm_program *p, enum fm_section s)
+{
+    return p->section[s + 1] > p->section[s];
+}
+
+/* one whole probe; *val tells where a failure happened */
+static fm_status replay_all(struct fm_replay *r, struct fm_plan *out, bool *val, struct fm_err *err)
+{
+    const struct fm_program *p = r->program;
+    uint32_t again = 0;
+    bool train = has(p, FM_SECTION_TRAIN);
+    fm_status status = fm_replay_section(r, FM_SECTION_INIT, err);
+    if (status == FM_OK && train) status = fm_replay_section(r, FM_SECTION_TRAIN_FIRST, err);
+    if (status == FM_OK && train) status = fm_replay_settle(r, FM_SECTION_TRAIN, 1, &out->train_steps, err);
+    if (status != FM_OK || !has(p, FM_SECTION_VAL)) return status;
+    *val = true;
+    status = fm_replay_section(r, FM_SECTION_VAL_FIRST, err);
+    if (status == FM_OK) status = fm_replay_settle(r, FM_SECTION_VAL, 1, &out->val_steps, err);
+    if (status == FM_OK) status = fm_replay_section(r, FM_SECTION_VAL_EXIT, err);
+    if (status != FM_OK || !train) return status;
+    *val = false;
+    return fm_replay_settle(r, FM_SECTION_TRAIN, 1, &again, err);
+}
+
+/* the name of what instruction `at` belongs to */
+static const char *name_at(const struct fm_program *p, uint32_t at)
+{
+    const struct fm_instr *i = &p->instr[at];
+    uint32_t label = i->kind == FM_ALLOC ? p->storage[i->a].label : i->kind == FM_CALL ? p->call[i->a].label : 0;
+    return p->names + label;
+}
+
+fm_status fm_planner_run(struct fm_planner *planner, const struct fm_program *program, const struct fm_workspaces *workspaces,
+                         int64_t capacity_bytes, struct fm_plan *out, struct fm_err *err)
+{
+    *out = (struct fm_plan){ 0 };
+    fm_status status = prepare(planner, capacity_bytes, err);
+    if (status != FM_OK) return status;
+    struct fm_replay r = { .program = program, .allocator = &planner->allocator, .workspaces = workspaces };
+    status = fm_replay_init(&r, err);
+    if (status != FM_OK) return status;
+    bool val = false;
+    struct fm_err cause = { 0 };
+    status = replay_all(&r, out, &val, &cause);
+    out->train = r.peak[0];
+    out->val = r.peak[1];
+    out->fits = status == FM_OK;
+    if (status == FM_OOM) {
+        out->limited_by_val = val;
+        out->oom_bytes = r.oom_bytes;
+        (void)snprintf(out->oom_at, sizeof out->oom_at, "%s", name_at(program, r.oom_instr));
+        status = FM_OK;
+    } else if (status != FM_OK) {
+        (void)FM_FAIL(err, status, "%s", cause.text);
+    }
+    fm_replay_release(&r);
+    return status;
+}

@@ -1,0 +1,177 @@
+#include "probes/memory/replay.h"
+
+#include "tuner/base/memory.h"
+
+#include <string.h>
+
+const char *fm_breakdown_name(int kind)
+{
+    return kind == FM_BREAKDOWN_WORKSPACE ? "workspace" : fm_storage_kind_name((enum fm_storage_kind)kind);
+}
+
+bool fm_section_is_val(enum fm_section section)
+{
+    return section == FM_SECTION_VAL_FIRST || section == FM_SECTION_VAL || section == FM_SECTION_VAL_EXIT;
+}
+
+fm_status fm_replay_init(struct fm_replay *r, struct fm_err *err)
+{
+    r->block = fm_calloc(r->program->storage_count + 1, sizeof *r->block);
+    r->choice = fm_calloc(r->program->call_count + 1, sizeof *r->choice);
+    if (r->block && r->choice) return FM_OK;
+    fm_replay_release(r);
+    return FM_FAIL(err, FM_NOMEM, "replay of %zu storages", r->program->storage_count);
+}
+
+void fm_replay_release(struct fm_replay *r)
+{
+    fm_free(r->block);
+    fm_free(r->choice);
+    r->block = r->choice = NULL;
+}
+
+uint64_t fm_replay_address(const struct fm_replay *r, uint32_t storage)
+{
+    return fm_allocator_address(r->allocator, r->block[storage]);
+}
+
+static void note_peak(struct fm_replay *r, struct fm_peak *peak, uint32_t instr)
+{
+    const struct fm_allocator_stats *stats = fm_allocator_get_stats(r->allocator);
+    if (stats->reserved_bytes > peak->reserved_bytes) peak->reserved_bytes = stats->reserved_bytes;
+    if (stats->allocated_bytes <= peak->allocated_bytes) return;
+    peak->allocated_bytes = stats->allocated_bytes;
+    memcpy(peak->breakdown_bytes, r->live_bytes, sizeof peak->breakdown_bytes);
+    peak->instr = instr;
+}
+
+static fm_status oom(struct fm_replay *r, uint32_t instr, int64_t bytes, fm_status status)
+{
+    if (status == FM_OOM) {
+        r->oom_instr = instr;
+        r->oom_bytes = bytes;
+    }
+    return status;
+}
+
+static int64_t counted(const struct fm_storage *s)
+{
+    return (s->bytes + FM_BLOCK_MIN_BYTES - 1) / FM_BLOCK_MIN_BYTES * FM_BLOCK_MIN_BYTES;
+}
+
+static fm_status replay_alloc(struct fm_replay *r, uint32_t instr, uint32_t storage, struct fm_peak *peak, struct fm_err *err)
+{
+    const struct fm_storage *s = &r->program->storage[storage];
+    uint32_t block;
+    fm_status status = fm_allocator_alloc(r->allocator, s->bytes, 0, &block, err);
+    if (status != FM_OK) return oom(r, instr, s->bytes, status);
+    fm_allocator_set_tag(r->allocator, block, storage + 1);
+    r->block[storage] = block;
+    r->live_bytes[s->kind] += fm_allocator_block_bytes(r->allocator, block);
+    r->counted_bytes += counted(s);
+    if (r->counted_bytes > peak->counted_bytes) peak->counted_bytes = r->counted_bytes;
+    note_peak(r, peak, instr);
+    return FM_OK;
+}
+
+static void replay_free(struct fm_replay *r, uint32_t storage)
+{
+    r->counted_bytes -= counted(&r->program->storage[storage]);
+    r->live_bytes[r->program->storage[storage].kind] -= fm_allocator_block_bytes(r->allocator, r->block[storage]);
+    fm_allocator_free(r->allocator, r->block[storage]);
+    r->block[storage] = FM_BLOCK_NONE;
+}
+
+static void replay_move(struct fm_replay *r, uint32_t to, uint32_t from)
+{
+    r->block[to] = r->block[from];
+    r->block[from] = FM_BLOCK_NONE;
+    fm_allocator_set_tag(r->allocator, r->block[to], to + 1);
+}
+
+/* the first candidate whose workspace can be allocated (rules 39-41) */
+static fm_status take_workspace(struct fm_replay *r, uint32_t instr, struct fm_replay_launch *launch, uint32_t *block,
+                                struct fm_peak *peak, struct fm_err *err)
+{
+    const struct fm_call *call = &r->program->call[launch->call];
+    *block = FM_BLOCK_NONE;
+    if (!call->key || !r->workspaces) return FM_OK;
+    const struct fm_workspace_entry *entry = fm_workspaces_find(r->workspaces, call->key);
+    if (!entry)
+        return FM_FAIL(err, FM_FAILED, "workspaces of %s (%s) were never asked for", r->program->names + call->label,
+                       fm_kernel_name((enum fm_kernel)call->kernel));
+    if (entry->unsupported) return FM_FAIL(err, FM_UNSUPPORTED, "%s: %s", r->program->names + call->label, entry->reason);
+    fm_status status = FM_OK;
+    for (uint32_t i = 0; i < entry->candidates.count; i++) {
+        int64_t bytes = entry->candidates.item[i].workspace_bytes;
+        bool last = i + 1 == entry->candidates.count;
+        status = fm_allocator_alloc(r->allocator, bytes, 0, block, last ? err : NULL);
+        if (status == FM_OOM && !last) continue;
+        if (status != FM_OK) return oom(r, instr, bytes, status);
+        launch->candidate = i;
+        launch->workspace_bytes = bytes;
+        launch->workspace_address = fm_allocator_address(r->allocator, *block);
+        r->choice[launch->call] = i;
+        r->live_bytes[FM_BREAKDOWN_WORKSPACE] += fm_allocator_block_bytes(r->allocator, *block);
+        if (bytes > peak->workspace_bytes) peak->workspace_bytes = bytes;
+        note_peak(r, peak, instr);
+        return FM_OK;
+    }
+    return FM_OK;
+}
+
+static fm_status replay_call(struct fm_replay *r, uint32_t instr, uint32_t call, struct fm_peak *peak, struct fm_err *err)
+{
+    struct fm_replay_launch launch = { .call = call };
+    uint32_t block;
+    fm_status status = take_workspace(r, instr, &launch, &block, peak, err);
+    if (status == FM_OK && r->launch) status = r->launch(r->context, r, &launch, err);
+    if (block != FM_BLOCK_NONE) {
+        r->live_bytes[FM_BREAKDOWN_WORKSPACE] -= fm_allocator_block_bytes(r->allocator, block);
+        fm_allocator_free(r->allocator, block);
+    }
+    return status;
+}
+
+fm_status fm_replay_section(struct fm_replay *r, enum fm_section section, struct fm_err *err)
+{
+    const struct fm_program *p = r->program;
+    struct fm_peak *peak = &r->peak[fm_section_is_val(section)];
+    fm_status status = FM_OK;
+    for (size_t i = p->section[section]; i < p->section[section + 1] && status == FM_OK; i++) {
+        const struct fm_instr *instr = &p->instr[i];
+        switch ((enum fm_instr_kind)instr->kind) {
+        case FM_ALLOC:
+            status = replay_alloc(r, (uint32_t)i, instr->a, peak, err);
+            break;
+        case FM_FREE:
+            replay_free(r, instr->a);
+            break;
+        case FM_MOVE:
+            replay_move(r, instr->a, instr->b);
+            break;
+        case FM_CALL:
+            if (r->launch || p->call[instr->a].key) status = replay_call(r, (uint32_t)i, instr->a, peak, err);
+            break;
+        case FM_PHASE:
+            if (r->phase) r->phase(r->context, (enum fm_phase)instr->a);
+            break;
+        }
+    }
+    return status;
+}
+
+fm_status fm_replay_settle(struct fm_replay *r, enum fm_section section, uint32_t at_least, uint32_t *steps, struct fm_err *err)
+{
+    uint64_t before = fm_allocator_state_hash(r->allocator);
+    uint32_t most = at_least > FM_REPLAY_MAX_STEPS ? at_least : FM_REPLAY_MAX_STEPS;
+    for (*steps = 0; *steps < most;) {
+        fm_status status = fm_replay_section(r, section, err);
+        if (status != FM_OK) return status;
+        ++*steps;
+        uint64_t after = fm_allocator_state_hash(r->allocator);
+        if (after == before && *steps >= at_least) break;
+        before = after;
+    }
+    return FM_OK;
+}

@@ -1,0 +1,66 @@
+/* Replaying a step program through the caching allocator: the one loop that planner and worker share.
+ *
+ * The planner replays over arithmetic; the worker gives a hook that executes each call at the addresses that the same
+ * allocator handed out. A workspace is allocated around its call: the first candidate that fits is taken.
+ * Peaks, and what was alive at the peak, are kept per phase group (training, validation). */
+#ifndef FM_PROBES_MEMORY_REPLAY_H
+#define FM_PROBES_MEMORY_REPLAY_H
+
+#include "probes/memory/caching_allocator.h"
+#include "workloads/program/candidates.h"
+#include "workloads/program/program.h"
+
+#define FM_REPLAY_MAX_STEPS 8           /* steps until the allocator's state repeats (fragmentation settles) */
+
+/* bytes alive, by what they are for; workspace last */
+enum { FM_BREAKDOWN_WORKSPACE = FM_STORAGE_KIND_COUNT, FM_BREAKDOWN_COUNT };
+const char *fm_breakdown_name(int kind);
+
+struct fm_peak {
+    int64_t allocated_bytes, reserved_bytes;        /* the allocator's: whole blocks, segments */
+    int64_t counted_bytes;                          /* storages, each rounded up to 512: PyTorch's own accounting (rule 48) */
+    int64_t workspace_bytes;                        /* largest workspace taken */
+    int64_t breakdown_bytes[FM_BREAKDOWN_COUNT];    /* at the peak of allocated */
+    uint32_t instr;                                 /* where allocated peaked */
+};
+
+struct fm_replay_launch {
+    uint32_t call;
+    uint64_t workspace_address;
+    int64_t workspace_bytes;
+    uint32_t candidate;                             /* index; 0 if the call has no candidates */
+};
+
+struct fm_replay {
+    /* given */
+    const struct fm_program *program;               /* borrowed */
+    struct fm_allocator *allocator;                 /* borrowed */
+    const struct fm_workspaces *workspaces;         /* borrowed; NULL: no call takes any */
+    /* executes a call; NULL in the planner */
+    fm_status (*launch)(void *context, const struct fm_replay *replay, const struct fm_replay_launch *launch, struct fm_err *err);
+    void (*phase)(void *context, enum fm_phase phase);      /* NULL: not told */
+    void *context;
+    /* kept */
+    uint32_t *block;                                /* per storage: allocator's handle */
+    int64_t live_bytes[FM_BREAKDOWN_COUNT];
+    int64_t counted_bytes;
+    struct fm_peak peak[2];                         /* training (and model), validation */
+    uint32_t *choice;                               /* per call: candidate taken last */
+    uint32_t oom_instr;                             /* where FM_OOM happened */
+    int64_t oom_bytes;
+};
+
+/* FM_NOMEM. `program` .. `context` must be set, the rest zero. */
+fm_status fm_replay_init(struct fm_replay *replay, struct fm_err *err) FM_MUST_USE;
+void fm_replay_release(struct fm_replay *replay);           /* frees its arrays, not the allocator's blocks */
+/* One section, once. FM_OOM: where and how much in oom_*; FM_UNSUPPORTED: the device cannot run a call, with the reason;
+ * FM_FAILED: a workspace was never asked for. */
+fm_status fm_replay_section(struct fm_replay *replay, enum fm_section section, struct fm_err *err) FM_MUST_USE;
+/* A section again and again until the allocator's state at its end repeats, at least `at_least` times, at most
+ * max(at_least, FM_REPLAY_MAX_STEPS); *steps counts. */
+fm_status fm_replay_settle(struct fm_replay *replay, enum fm_section section, uint32_t at_least, uint32_t *steps,
+                           struct fm_err *err) FM_MUST_USE;
+uint64_t fm_replay_address(const struct fm_replay *replay, uint32_t storage);
+bool fm_section_is_val(enum fm_section section);
+
+#endif

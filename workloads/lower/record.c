@@ -1,0 +1,96 @@
+/* Recording of kernel calls. */
+#include "workloads/lower/internal.h"
+
+#include <string.h>
+
+#define MAX_OPERANDS 20
+
+struct fm_operand operand_of(const struct tensor *x)
+{
+    struct fm_operand o = { .storage = FM_NONE };
+    if (!x) return o;
+    o.storage = x->store->id;
+    o.dtype = x->dtype;
+    o.ndim = x->ndim;
+    o.channels = x->store->channels;
+    o.spatial = x->store->spatial;
+    o.offset = x->offset;
+    memcpy(o.size, x->size, sizeof o.size);
+    memcpy(o.stride, x->stride, sizeof o.stride);
+    return o;
+}
+
+void record_operands(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr, const struct fm_operand *operand,
+                     uint32_t n_out, uint32_t n_in)
+{
+    if (failed(l)) return;
+    struct fm_call call = { .kernel = (uint16_t)kernel, .n_out = n_out, .n_in = n_in, .label = l->label };
+    if (attr) call.attr = fm_program_attr(l->program, attr);
+    (void)fm_program_call(l->program, &call, operand);
+}
+
+void record(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr, struct tensor *const *out, uint32_t n_out,
+            struct tensor *const *in, uint32_t n_in)
+{
+    struct fm_operand operand[MAX_OPERANDS];
+    if (n_out + n_in > MAX_OPERANDS) {
+        lower_fail(l, FM_UNSUPPORTED, "a call of %u operands", n_out + n_in);
+        return;
+    }
+    for (uint32_t i = 0; i < n_out; i++) operand[i] = operand_of(out[i]);
+    for (uint32_t i = 0; i < n_in; i++) operand[n_out + i] = operand_of(in[i]);
+    record_operands(l, kernel, attr, operand, n_out, n_in);
+}
+
+void record_copy(struct lower *l, struct tensor *y, struct tensor *x)
+{
+    record(l, FM_K_COPY, NULL, &y, 1, &x, 1);
+}
+
+void record_fill(struct lower *l, struct tensor *y, double value)
+{
+    record(l, FM_K_FILL, &(struct fm_attr){ .alpha = value }, &y, 1, NULL, 0);
+}
+
+void record_unary(struct lower *l, enum fm_unary mode, double alpha, double beta, struct tensor *y, struct tensor *x)
+{
+    record(l, FM_K_UNARY, &(struct fm_attr){ .mode = (uint8_t)mode, .alpha = alpha, .beta = beta }, &y, 1, &x, 1);
+}
+
+/* the operand as seen by a result of these sizes: missing and size-1 dimensions get stride 0 */
+static struct fm_operand broadcast(const struct tensor *x, const struct tensor *y)
+{
+    struct fm_operand o = operand_of(x), from = o;
+    if (!x || !y) return o;
+    uint32_t lead = y->ndim - x->ndim;
+    o.ndim = y->ndim;
+    for (uint32_t d = 0; d < y->ndim; d++) {
+        bool there = d >= lead && (from.size[d - lead] != 1 || y->size[d] == 1);
+        o.size[d] = y->size[d];
+        o.stride[d] = there ? from.stride[d - lead] : 0;
+    }
+    return o;
+}
+
+void record_binary(struct lower *l, enum fm_binary mode, double alpha, struct tensor *y, struct tensor *a, struct tensor *b)
+{
+    struct fm_attr attr = { .mode = (uint8_t)mode, .alpha = alpha };
+    if (failed(l) || !y || !a || !b) return;
+    record_operands(l, FM_K_BINARY, &attr, (struct fm_operand[]){ operand_of(y), broadcast(a, y), broadcast(b, y) }, 1, 2);
+}
+
+void record_sum(struct lower *l, double alpha, struct tensor *y, const struct tensor *x, uint32_t dims)
+{
+    if (failed(l) || !y || !x) return;
+    struct fm_operand out = operand_of(y), from = out;
+    uint32_t k = 0;
+    bool keepdim = y->ndim == x->ndim;
+    out.ndim = x->ndim;
+    for (uint32_t d = 0; d < x->ndim; d++) {
+        bool reduced = dims >> d & 1;
+        out.size[d] = reduced ? 1 : x->size[d];
+        out.stride[d] = reduced ? 0 : from.stride[keepdim ? d : k];
+        if (!reduced || keepdim) k++;
+    }
+    record_operands(l, FM_K_SUM, &(struct fm_attr){ .alpha = alpha }, (struct fm_operand[]){ out, operand_of(x) }, 1, 1);
+}
