@@ -128,6 +128,8 @@ def account(build, run):
             objects = build()
         run(ledger, *objects)
         ledger.mark("end")
-        ledger.events = list(ledger.events)
+        events = list(ledger.events)
         torch.clear_autocast_cache = real_clear_autocast_cache
+        del objects
+    ledger.events = events          # without the deaths since the end
     return ledger
