@@ -256,13 +256,18 @@ struct argmax {
     int64_t n, rows;
 };
 
+/* NaN counts as the greatest */
 FM_CLONES static int64_t first_greatest(const float *x, int64_t n)
 {
     float top = x[0];
-#pragma omp simd reduction(max : top)
-    for (int64_t i = 0; i < n; i++) top = x[i] > top ? x[i] : top;
+    uint32_t nan = 0;
+#pragma omp simd reduction(max : top) reduction(| : nan)
     for (int64_t i = 0; i < n; i++) {
-        if (x[i] >= top || x[i] != x[i]) return i;
+        top = x[i] > top ? x[i] : top;
+        nan |= (uint32_t)(x[i] != x[i]);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (nan ? x[i] != x[i] : x[i] == top) return i;
     }
     return 0;
 }
@@ -282,7 +287,7 @@ static void argmax_rows(void *context, int64_t begin, int64_t end, int part)
             int64_t n = fm_min_i64(FM_TILE, a->n - i);
             const float *x = fm_cpu_view_load(&a->view[0], row * a->n + i, n, buffer);
             int64_t at = first_greatest(x, n);
-            if (i == 0 || x[at] > greatest) best = i + at, greatest = x[at];
+            if (i == 0 || x[at] > greatest || (x[at] != x[at] && greatest == greatest)) best = i + at, greatest = x[at];
         }
         fm_cpu_runs_next(&runs, &to);
         ((int64_t *)(void *)a->view[1].data)[to] = best;
