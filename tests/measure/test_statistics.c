@@ -125,7 +125,10 @@ static struct fm_sample warming(uint64_t i) { return (struct fm_sample){ i < 3 ?
 static struct fm_sample alternating(uint64_t i) { return (struct fm_sample){ i % 2 ? 900 : 1100, false }; }
 static struct fm_sample throttled(uint64_t i) { (void)i; return (struct fm_sample){ 1000, true }; }
 static struct fm_sample half_throttled(uint64_t i) { return (struct fm_sample){ i % 2 ? 9000 : 1000, i % 2 == 1 }; }
-static struct fm_sample drifting(uint64_t i) { return (struct fm_sample){ (int64_t)(1000 * pow(1.1, (double)i)), false }; }
+static struct fm_sample drifting(uint64_t i)
+{
+    return (struct fm_sample){ (int64_t)(1000 * pow(1.1, (double)i)), false };
+}
 static struct fm_sample hour(uint64_t i) { (void)i; return (struct fm_sample){ INT64_C(3600000000000), false }; }
 static struct fm_sample zero(uint64_t i) { (void)i; return (struct fm_sample){ 0, false }; }
 

@@ -71,8 +71,11 @@ def main():
     code = compile("from __future__ import annotations\n" + source, sys.argv[1], "exec")
     print("/* Written by tests/reference/lightning_batch_size.py from PyTorch Lightning 2.6.6.")
     print(" * true max, max_val: binsearch's answer, its trials; power's answer (-1: ends in an error), its trials */")
+    print("#ifndef FM_TESTS_SEARCH_LIGHTNING_REFERENCE_H")
+    print("#define FM_TESTS_SEARCH_LIGHTNING_REFERENCE_H\n\n#include <stdint.h>\n")
     print("static const int64_t lightning_answers[][6] = {")
-    for true_max in (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31, 33, 63, 64, 100, 127, 1000, 4097, 8192, 20000, 1 << 31):
+    for true_max in (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31, 33, 63, 64, 100, 127, 1000, 4097, 8192, 20000,
+                     1 << 31):
         limits = (1, 2, 3, 12, 100, 8192, 20000, 1 << 30) if true_max in (0, 1, 8, 100, 20000, 1 << 31) else (8192,)
         for max_val in limits:
             size, tried = answer(code, "binsearch", true_max, max_val)
@@ -87,7 +90,7 @@ def main():
                 size, tried = answer(code, mode, true_max, max_val)
                 for word in (size, len(tried), *tried):
                     fold = ((fold ^ (word & 0xffffffff)) * 0x100000001b3) & 0xffffffffffffffff
-    print("static const uint64_t lightning_fold = UINT64_C(0x%016x);" % fold)
+    print("static const uint64_t lightning_fold = UINT64_C(0x%016x);\n\n#endif" % fold)
 
 
 main()

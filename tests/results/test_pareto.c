@@ -19,7 +19,9 @@
 static struct fm_pareto_bounds random_bounds(uint64_t seed)
 {
     uint64_t r = fm_rng_u64(seed, 3, 0);
-    struct fm_pareto_bounds b = { .bytes_lo = r % 4, .samples_per_s_lo = (double)(r >> 8 & 3), .flops_per_sample = (double)(r >> 16 & 1) };
+    struct fm_pareto_bounds b = {
+        .bytes_lo = r % 4, .samples_per_s_lo = (double)(r >> 8 & 3), .flops_per_sample = (double)(r >> 16 & 1),
+    };
     b.bytes_hi = b.bytes_lo + (r >> 24 & 1);
     b.samples_per_s_hi = b.samples_per_s_lo + (double)(r >> 32 & 1);
     return b;
@@ -84,8 +86,9 @@ static void random_table(struct table *t, uint64_t seed)
         uint64_t r = fm_rng_u64(seed, 5, i);
         struct fm_pareto_bounds b = random_bounds(r);
         struct fm_pareto_point p = {
-            .cell = (r >> 8) % CELLS, .batch = 1 + (int64_t)((r >> 16) % 4), .bytes_lo = b.bytes_lo, .bytes_hi = b.bytes_hi,
-            .interval_known = (r >> 20 & 3) != 0, .samples_per_s_lo = 1 + b.samples_per_s_lo, .samples_per_s_hi = 1 + b.samples_per_s_hi,
+            .cell = (r >> 8) % CELLS, .batch = 1 + (int64_t)((r >> 16) % 4),
+            .bytes_lo = b.bytes_lo, .bytes_hi = b.bytes_hi, .interval_known = (r >> 20 & 3) != 0,
+            .samples_per_s_lo = 1 + b.samples_per_s_lo, .samples_per_s_hi = 1 + b.samples_per_s_hi,
         };
         p.samples_per_s = (p.samples_per_s_lo + p.samples_per_s_hi) / 2;
         bool twice = false;
@@ -106,8 +109,8 @@ static bool beats(const struct table *t, const struct fm_pareto_point *a, const 
     const struct fm_pareto_cell *ca = &t->cells[a->cell], *cb = &t->cells[b->cell];
     double worst = a->interval_known ? a->samples_per_s_lo : a->samples_per_s;
     double best = b->interval_known ? b->samples_per_s_hi : b->samples_per_s;
-    if (strcmp(ca->device, cb->device) || strcmp(three ? ca->workload : ca->model_id, three ? cb->workload : cb->model_id))
-        return false;
+    if (strcmp(ca->device, cb->device)) return false;
+    if (three ? strcmp(ca->workload, cb->workload) : strcmp(ca->model_id, cb->model_id)) return false;
     if (three && (!ca->flops_known || !cb->flops_known || ca->flops_per_sample < cb->flops_per_sample)) return false;
     bool larger = three && ca->flops_per_sample > cb->flops_per_sample;
     return a->bytes_hi <= b->bytes_lo && worst >= best && (larger || a->bytes_hi < b->bytes_lo || worst > best);
@@ -220,6 +223,14 @@ static void test_ranks(void **state)
     assert_false(c[0].model_front.member);      /* FLOPs not known */
 }
 
+static struct fm_pareto_point measured(size_t cell, uint64_t bytes, double rate, double more_or_less)
+{
+    return (struct fm_pareto_point){
+        .cell = cell, .batch = 1, .bytes_lo = bytes, .bytes_hi = bytes, .samples_per_s = rate,
+        .samples_per_s_lo = rate - more_or_less, .samples_per_s_hi = rate + more_or_less, .interval_known = true,
+    };
+}
+
 static void test_larger_model_stays_on_the_model_front(void **state)
 {
     struct fm_pareto_cell c[] = {
@@ -228,9 +239,9 @@ static void test_larger_model_stays_on_the_model_front(void **state)
         { .device = "cpu", .workload = "w", .model_id = "bad", .flops_per_sample = 1e9, .flops_known = true },
     };
     struct fm_pareto_point p[] = {
-        { .cell = 0, .batch = 1, .bytes_lo = 100, .bytes_hi = 100, .samples_per_s = 5, .samples_per_s_lo = 4, .samples_per_s_hi = 6, .interval_known = true },
-        { .cell = 1, .batch = 1, .bytes_lo = 50, .bytes_hi = 50, .samples_per_s = 20, .samples_per_s_lo = 19, .samples_per_s_hi = 21, .interval_known = true },
-        { .cell = 2, .batch = 1, .bytes_lo = 50, .bytes_hi = 50, .samples_per_s = 15, .samples_per_s_lo = 11, .samples_per_s_hi = 19, .interval_known = true },
+        measured(0, 100, 5, 1),
+        measured(1, 50, 20, 1),
+        measured(2, 50, 15, 4),
     };
     (void)state;
     assert_int_equal(fm_pareto(c, 3, p, 3, NULL), FM_OK);
@@ -246,7 +257,8 @@ static void test_errors(void **state)
         struct fm_err err = { .status = FM_OK };
         struct fm_pareto_cell c = { .device = "cpu", .workload = "w", .model_id = "m", .flops_known = true };
         struct fm_pareto_point p[2] = {
-            { .cell = 0, .batch = 3, .bytes_hi = 1, .samples_per_s = 2, .samples_per_s_lo = 1, .samples_per_s_hi = 3, .interval_known = true },
+            { .cell = 0, .batch = 3, .bytes_hi = 1, .samples_per_s = 2,
+              .samples_per_s_lo = 1, .samples_per_s_hi = 3, .interval_known = true },
             { .cell = 0, .batch = 4, .bytes_hi = 1, .samples_per_s = 2 },
         };
         if (fault == 0) p[1].cell = 1;

@@ -1,5 +1,10 @@
 /* Written by tests/reference/lightning_batch_size.py from PyTorch Lightning 2.6.6.
  * true max, max_val: binsearch's answer, its trials; power's answer (-1: ends in an error), its trials */
+#ifndef FM_TESTS_SEARCH_LIGHTNING_REFERENCE_H
+#define FM_TESTS_SEARCH_LIGHTNING_REFERENCE_H
+
+#include <stdint.h>
+
 static const int64_t lightning_answers[][6] = {
     { 0, 1, 1, 0, 2, 0 },
     { 0, 2, 1, 0, 2, 0 },
@@ -69,3 +74,5 @@ static const int64_t lightning_answers[][6] = {
     { 2147483648, 1073741824, 31876710, 25, 8192, 13 },
 };
 static const uint64_t lightning_fold = UINT64_C(0xe9b67a3f34276d74);
+
+#endif

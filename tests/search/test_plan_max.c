@@ -31,7 +31,10 @@ static uint64_t bytes_at(const struct cost *c, int64_t b)
     case AFFINE: case MUTE: case SHAPES: break;
     case STEPPED: bytes = (bytes + c->segment - 1) / c->segment * c->segment; break;
     case CONVEX: bytes += c->slope * n * n / 64; break;
-    case CONCAVE: bytes = c->fixed; for (uint64_t k = 64; k; k /= 2) bytes += c->slope * (n < 64 / k ? n : 64 / k); break;
+    case CONCAVE:       /* ever flatter up to batch 64, constant beyond */
+        bytes = c->fixed;
+        for (uint64_t k = 64; k; k /= 2) bytes += c->slope * (n < 64 / k ? n : 64 / k);
+        break;
     case JUMP: if (b >= c->jump_at) bytes += 40 * c->slope; break;
     case NOISY: bytes += fm_rng_u64(c->seed, 5, n) % (4 * c->slope); break;
     }
