@@ -333,4 +333,5 @@ static fm_status build(const struct fm_settings *s, int64_t train_batch, int64_t
 const struct fm_workload fm_denseunet3d = {
     .name = "denseunet3d", .title = "DenseUNet3D (PaSCo-Body 3-D U-Net)", .sample = "volume",
     .setting = settings, .settings = sizeof settings / sizeof settings[0], .build = build,
+    .optimizer = "adamw", .lr = 1e-4,
 };

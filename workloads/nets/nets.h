@@ -42,6 +42,8 @@ struct fm_workload {
     const char *sample;                                     /* what a sample is: "volume", "image" */
     const struct fm_setting *setting;
     uint32_t settings;
+    const char *optimizer;                                  /* as published: "adamw", "adamw-amsgrad" */
+    double lr, weight_decay;
     fm_status (*build)(const struct fm_settings *settings, int64_t train_batch, int64_t val_batch, struct fm_graph *out,
                        struct fm_err *err);
 };

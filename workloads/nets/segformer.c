@@ -324,4 +324,5 @@ static fm_status build(const struct fm_settings *s, int64_t train_batch, int64_t
 const struct fm_workload fm_segformer = {
     .name = "segformer", .title = "SegFormer (MiT encoder, all-MLP head)", .sample = "image",
     .setting = settings, .settings = sizeof settings / sizeof settings[0], .build = build,
+    .optimizer = "adamw-amsgrad", .lr = 3e-4, .weight_decay = 1e-4,
 };
