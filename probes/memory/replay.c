@@ -153,6 +153,9 @@ fm_status fm_replay_section(struct fm_replay *r, enum fm_section section, struct
         case FM_CALL:
             if (r->launch || p->call[instr->a].key) status = replay_call(r, (uint32_t)i, instr->a, peak, err);
             break;
+        case FM_LOSS:
+            if (r->loss) status = r->loss(r->context, r, instr->a, err);
+            break;
         case FM_PHASE:
             if (r->phase) r->phase(r->context, (enum fm_phase)instr->a);
             break;

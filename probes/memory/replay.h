@@ -39,6 +39,8 @@ struct fm_replay {
     /* executes a call; NULL in the planner */
     fm_status (*launch)(void *context, const struct fm_replay *replay, const struct fm_replay_launch *launch, struct fm_err *err);
     void (*phase)(void *context, enum fm_phase phase);      /* NULL: not told */
+    /* the loss of a micro-batch is in this storage now; NULL: not told */
+    fm_status (*loss)(void *context, const struct fm_replay *replay, uint32_t storage, struct fm_err *err);
     void *context;
     /* kept */
     uint32_t *block;                                /* per storage: allocator's handle */

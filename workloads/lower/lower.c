@@ -140,6 +140,7 @@ static void train_step(struct lower *l, uint32_t *reg)
             s = next - 1;
         }
         autocast_exit(l);
+        if (loss && !failed(l)) fm_program_instr(l->program, FM_LOSS, loss->x->store->id, 0);
         struct var *scaled = scale_loss(l, loss);
         phase(l, FM_PHASE_BACKWARD);
         backward(l, scaled);

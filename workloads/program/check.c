@@ -121,6 +121,10 @@ static fm_status step(const struct fm_program *program, const struct fm_instr *i
                            name_at(program, program->call[a].label), s, k);
         }
         return FM_OK;
+    case FM_LOSS:
+        if (a >= program->storage_count || !live[a])
+            return FM_FAIL(why, FM_INVALID, "the loss is read from storage %u, which is empty", a);
+        return FM_OK;
     case FM_PHASE:
         return a < FM_PHASE_COUNT ? FM_OK : FM_FAIL(why, FM_INVALID, "phase %u", a);
     default:

@@ -85,8 +85,9 @@ struct fm_call {
     uint64_t key;                                   /* of its problem (fm_problem_key), 0 if the kernel takes no workspace */
 };
 
-enum fm_instr_kind { FM_ALLOC, FM_FREE, FM_MOVE, FM_CALL, FM_PHASE };
-/* ALLOC a; FREE a; MOVE a <- b; CALL a (index of the call); PHASE a (enum fm_phase) */
+enum fm_instr_kind { FM_ALLOC, FM_FREE, FM_MOVE, FM_CALL, FM_PHASE, FM_LOSS };
+/* ALLOC a; FREE a; MOVE a <- b; CALL a (index of the call); PHASE a (enum fm_phase);
+ * LOSS a: storage a's first element is the loss, now: whoever executes may read it */
 struct fm_instr { uint32_t kind, a, b; };
 
 enum fm_phase { FM_PHASE_FORWARD, FM_PHASE_BACKWARD, FM_PHASE_OPTIMIZER, FM_PHASE_COUNT };

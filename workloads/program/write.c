@@ -131,6 +131,7 @@ void fm_program_write(const struct fm_program *program, struct fm_buf *out)
             case FM_FREE: fm_buf_printf(out, "free  %%%u\n", in->a); break;
             case FM_MOVE: fm_buf_printf(out, "move  %%%u <- %%%u\n", in->a, in->b); break;
             case FM_CALL: write_call(program, in->a, out); break;
+            case FM_LOSS: fm_buf_printf(out, "loss  %%%u\n", in->a); break;
             default: fm_buf_printf(out, "phase %s\n", in->a < FM_PHASE_COUNT ? phases[in->a] : "?"); break;
             }
         }
