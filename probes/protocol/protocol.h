@@ -1,0 +1,135 @@
+/* What fillmark and its workers say to each other: one JSON object a line, requests down, replies up.
+ *
+ *   inventory    what device is there                               -> device
+ *   workspaces   the problems of a cell at a batch (by key)         -> for each the ordered candidates, or unsupported
+ *   probe        execute a cell at a batch                          -> outcome and what was measured
+ *
+ * A worker builds its own step program from the cell and echoes its hash: a difference is outcome `protocol`.
+ * Outcomes are set by status codes, never by matching texts; only allocation failures are OOM. A field that is unknown
+ * is absent. 64-bit hashes, keys and seeds are strings of 16 hexadecimal digits (JSON numbers hold 53 bits). */
+#ifndef FM_PROBES_PROTOCOL_PROTOCOL_H
+#define FM_PROBES_PROTOCOL_PROTOCOL_H
+
+#include "tuner/base/buf.h"
+#include "tuner/base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FM_PROTOCOL_VERSION 1
+#define FM_PAIR_BYTES 96
+#define FM_MAX_PAIRS 24
+#define FM_MAX_STEPS_KEPT 4096
+#define FM_BREAKDOWN_ROWS 8
+#define FM_LINE_MAX_BYTES ((size_t)16 << 20)
+
+/* name, text for people */
+#define FM_OUTCOME_LIST(X)                                                         \
+    X(ok, "ran and fits")                                                          \
+    X(oom_device, "the device's memory is exhausted")                              \
+    X(oom_host, "the host's memory is exhausted")                                  \
+    X(unsupported, "the device or its library cannot run it")                      \
+    X(timeout, "the deadline passed")                                              \
+    X(crash, "the worker died")                                                    \
+    X(nonfinite, "a loss was not finite")                                          \
+    X(protocol, "the worker's answer was not understood")                          \
+    X(planned, "planned, not run")
+
+enum fm_outcome {
+#define X(name, text) FM_OUTCOME_##name,
+    FM_OUTCOME_LIST(X)
+#undef X
+    FM_OUTCOME_COUNT
+};
+const char *fm_outcome_name(enum fm_outcome outcome);
+const char *fm_outcome_text(enum fm_outcome outcome);
+enum fm_outcome fm_outcome_parse(const char *name);         /* FM_OUTCOME_COUNT if unknown */
+
+struct fm_pair { char key[40], value[FM_PAIR_BYTES]; };
+struct fm_pairs { struct fm_pair item[FM_MAX_PAIRS]; uint32_t count; };
+/* replaces; false when full or too long */
+bool fm_pairs_set(struct fm_pairs *pairs, const char *key, const char *value);
+const char *fm_pairs_get(const struct fm_pairs *pairs, const char *key);    /* NULL if absent */
+
+/* a cell in words: the worker makes a struct fm_cell of it */
+struct fm_cell_spec {
+    char workload[256];             /* name, or path of a graph file */
+    struct fm_pairs set, strategies;
+};
+
+enum fm_request_kind { FM_REQUEST_INVENTORY, FM_REQUEST_WORKSPACES, FM_REQUEST_PROBE, FM_REQUEST_COUNT };
+
+struct fm_request {
+    int64_t id;
+    enum fm_request_kind kind;
+    struct fm_cell_spec cell;
+    int64_t batch, val_batch;       /* 0: no training, no validation */
+    /* workspaces */
+    uint64_t *key;                  /* owned; which problems are asked about */
+    size_t keys;
+    /* probe */
+    uint64_t program;               /* hash of the step program */
+    int64_t memory_bytes;           /* what reserved may reach */
+    uint64_t seed;
+    int64_t deadline_ms;            /* for the log: the parent enforces it */
+    uint32_t train_steps, val_steps;        /* planned to settle in: run at least as many */
+    uint32_t measured_min, measured_max;    /* timed training steps; max 0: time nothing */
+    int64_t measured_max_ms;
+    double relative_error;          /* stop when the standard error is below this share of the mean */
+    bool fixed_batch;               /* learn one batch by heart, dropout off */
+    bool poison;                    /* freed memory becomes NaN, slack becomes canaries */
+};
+
+struct fm_measured {
+    bool known;                     /* the phase was reached */
+    int64_t allocated_bytes, reserved_bytes, counted_bytes, workspace_bytes;
+    int64_t breakdown_bytes[FM_BREAKDOWN_ROWS];     /* by fm_breakdown_name's order */
+    uint32_t steps;                 /* executed, warm-up included */
+    int64_t step_ns[FM_MAX_STEPS_KEPT];
+    uint32_t step_count;            /* timed ones */
+    double loss_first, loss_last;   /* NaN: unknown */
+};
+
+struct fm_reply {
+    int64_t id;
+    enum fm_request_kind kind;
+    enum fm_outcome outcome;
+    char reason[240];               /* "" if there is nothing to say */
+    /* inventory */
+    char device_id[32], device_name[128], device_isa[64], device_library[128], device_driver[128];
+    int64_t device_total_bytes, device_free_bytes;          /* -1 unknown */
+    int32_t device_threads;
+    /* workspaces */
+    struct fm_answer *answer;       /* owned */
+    size_t answers;
+    /* probe */
+    uint64_t program;
+    struct fm_measured train, val;
+    bool failed_in_val;
+    char at_op[64];                 /* oom: what was being allocated */
+    int64_t at_bytes;
+    int64_t setup_ns, wall_ns;      /* worker's own time before the first step; in all */
+    int64_t rss_peak_bytes;         /* -1 unknown */
+    char stop_reason[24];           /* why timing stopped */
+};
+
+#define FM_ANSWER_CANDIDATES 8
+struct fm_answer {
+    uint64_t key;
+    bool unsupported;
+    char reason[96];
+    uint32_t count;
+    struct { int64_t bytes; char what[48]; } candidate[FM_ANSWER_CANDIDATES];
+};
+
+void fm_request_release(struct fm_request *request);
+void fm_reply_release(struct fm_reply *reply);
+/* one line, newline included */
+fm_status fm_request_write(const struct fm_request *request, struct fm_buf *out, struct fm_err *err) FM_MUST_USE;
+fm_status fm_reply_write(const struct fm_reply *reply, struct fm_buf *out, struct fm_err *err) FM_MUST_USE;
+/* FM_PROTOCOL: not one JSON object of this version with the fields its kind needs; text need not be terminated */
+fm_status fm_request_read(const char *line, size_t bytes, struct fm_request *out, struct fm_err *err) FM_MUST_USE;
+fm_status fm_reply_read(const char *line, size_t bytes, struct fm_reply *out, struct fm_err *err) FM_MUST_USE;
+
+#endif
