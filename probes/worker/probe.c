@@ -1,0 +1,230 @@
+/* A probe in the order that certifies it: model, training until memory settles, timed training steps, validation until
+ * it settles, training again. */
+#include "probes/worker/probe.h"
+
+#include "probes/measure/stopping.h"
+#include "probes/worker/cell_spec.h"
+#include "probes/worker/engine.h"
+#include "tuner/base/clock.h"
+#include "tuner/base/memory.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum fm_outcome fm_outcome_of(fm_status status)
+{
+    switch (status) {
+    case FM_OK: return FM_OUTCOME_ok;
+    case FM_OOM: return FM_OUTCOME_oom_device;
+    case FM_NOMEM: return FM_OUTCOME_oom_host;
+    case FM_UNSUPPORTED: return FM_OUTCOME_unsupported;
+    case FM_TIMEOUT: return FM_OUTCOME_timeout;
+    case FM_PROTOCOL: case FM_INVALID: case FM_MISMATCH: return FM_OUTCOME_protocol;
+    default: return FM_OUTCOME_crash;
+    }
+}
+
+static void set_failure(struct fm_reply *reply, fm_status status, const struct fm_err *err)
+{
+    reply->outcome = fm_outcome_of(status);
+    (void)snprintf(reply->reason, sizeof reply->reason, "%.230s", err->text);
+}
+
+void fm_worker_inventory(const struct fm_backend_ops *ops, struct fm_backend *backend, struct fm_reply *reply)
+{
+    struct fm_device_info info = { 0 };
+    struct fm_err err = { 0 };
+    fm_status status = ops->info(backend, &info, &err);
+    if (status != FM_OK) {
+        set_failure(reply, status, &err);
+        return;
+    }
+    (void)snprintf(reply->device_id, sizeof reply->device_id, "%s", info.id);
+    (void)snprintf(reply->device_name, sizeof reply->device_name, "%s", info.name);
+    (void)snprintf(reply->device_isa, sizeof reply->device_isa, "%s", info.isa);
+    (void)snprintf(reply->device_library, sizeof reply->device_library, "%s", info.library);
+    (void)snprintf(reply->device_driver, sizeof reply->device_driver, "%s", info.driver);
+    reply->device_total_bytes = info.total_bytes;
+    reply->device_free_bytes = info.free_bytes;
+    reply->device_threads = info.threads;
+}
+
+/* the step program that a request means */
+static fm_status lower_request(const struct fm_request *request, struct fm_program *program, struct fm_err *err)
+{
+    struct fm_cell cell;
+    fm_status status = fm_cell_from_spec(&request->cell, &cell, err);
+    if (status != FM_OK) return status;
+    struct fm_cell_batch batch = { .train = request->batch, .val = request->val_batch, .fixed_batch = request->fixed_batch };
+    return fm_cell_lower(&cell, batch, program, err);
+}
+
+/* ---- workspaces ---- */
+
+static void copy_answer(const struct fm_workspace_entry *entry, struct fm_answer *out)
+{
+    *out = (struct fm_answer){ .key = entry->key, .unsupported = entry->unsupported, .count = entry->candidates.count };
+    (void)snprintf(out->reason, sizeof out->reason, "%s", entry->reason);
+    for (uint32_t i = 0; i < entry->candidates.count; i++) {
+        out->candidate[i].bytes = entry->candidates.item[i].workspace_bytes;
+        (void)snprintf(out->candidate[i].what, sizeof out->candidate[i].what, "%s", entry->candidates.item[i].what);
+    }
+}
+
+static fm_status answer_keys(const struct fm_request *request, const struct fm_workspaces *table, struct fm_reply *reply, struct fm_err *err)
+{
+    reply->answer = fm_calloc(request->keys, sizeof *reply->answer);
+    if (!reply->answer) return FM_FAIL(err, FM_NOMEM, "%zu answers", request->keys);
+    for (size_t i = 0; i < request->keys; i++) {
+        const struct fm_workspace_entry *entry = fm_workspaces_find(table, request->key[i]);
+        if (!entry)
+            return FM_FAIL(err, FM_MISMATCH, "problem %016" PRIx64 " is not in this cell's program", request->key[i]);
+        copy_answer(entry, &reply->answer[reply->answers++]);
+    }
+    return FM_OK;
+}
+
+void fm_worker_workspaces(const struct fm_backend_ops *ops, struct fm_backend *backend, const struct fm_request *request,
+                          struct fm_reply *reply)
+{
+    struct fm_program program = { 0 };
+    struct fm_workspaces table = { 0 };
+    struct fm_err err = { 0 };
+    fm_status status = lower_request(request, &program, &err);
+    if (status == FM_OK) status = fm_engine_workspaces(ops, backend, &program, &table, &err);
+    if (status == FM_OK) status = answer_keys(request, &table, reply, &err);
+    if (status != FM_OK) set_failure(reply, status, &err);
+    fm_workspaces_release(&table);
+    fm_program_release(&program);
+}
+
+/* ---- probe ---- */
+
+struct probe {
+    const struct fm_request *request;
+    struct fm_reply *reply;
+    struct fm_engine engine;
+    struct fm_program program;
+    bool in_val, after_val;
+};
+
+/* timed steps, until they are precise, settled, many or long enough; the steps that settled memory were the warm-up */
+static fm_status timed_steps(struct probe *p, struct fm_err *err)
+{
+    const struct fm_request *q = p->request;
+    struct fm_measured *m = &p->reply->train;
+    struct fm_stop stop;
+    if (!q->measured_max) return FM_OK;
+    struct fm_stop_rule rule = FM_STOP_RULE_DEFAULT;
+    rule.warmup_count = 0;
+    rule.min_count = q->measured_min < 2 ? 2 : q->measured_min;
+    rule.max_count = q->measured_max < rule.min_count ? rule.min_count : q->measured_max;
+    rule.max_relative_error = q->relative_error;
+    rule.max_total_ns = q->measured_max_ms * 1000000;
+    fm_status status = fm_stop_init(&stop, &rule, err);
+    while (status == FM_OK && fm_stop_reason(&stop) == FM_STOP_RUNNING && m->step_count < FM_MAX_STEPS_KEPT) {
+        int64_t ns = 0;
+        status = fm_engine_run(&p->engine, FM_SECTION_TRAIN, &ns, err);
+        if (status != FM_OK) break;
+        m->step_ns[m->step_count++] = ns;
+        fm_stop_add(&stop, (struct fm_sample){ .step_ns = ns });
+    }
+    (void)snprintf(p->reply->stop_reason, sizeof p->reply->stop_reason, "%s", fm_stop_reason_name(fm_stop_reason(&stop)));
+    return status;
+}
+
+static fm_status run_training(struct probe *p, struct fm_err *err)
+{
+    fm_status status = fm_engine_run(&p->engine, FM_SECTION_INIT, NULL, err);
+    if (status != FM_OK || !p->request->batch) return status;
+    status = fm_engine_run(&p->engine, FM_SECTION_TRAIN_FIRST, NULL, err);
+    if (status == FM_OK) status = fm_engine_settle(&p->engine, FM_SECTION_TRAIN, p->request->train_steps, err);
+    return status == FM_OK ? timed_steps(p, err) : status;
+}
+
+static fm_status run_validation(struct probe *p, struct fm_err *err)
+{
+    if (!p->request->val_batch) return FM_OK;
+    p->in_val = true;
+    fm_status status = fm_engine_run(&p->engine, FM_SECTION_VAL_FIRST, NULL, err);
+    if (status == FM_OK) status = fm_engine_settle(&p->engine, FM_SECTION_VAL, p->request->val_steps, err);
+    if (status == FM_OK) status = fm_engine_run(&p->engine, FM_SECTION_VAL_EXIT, NULL, err);
+    if (status != FM_OK) return status;
+    p->in_val = false;
+    p->after_val = true;
+    return p->request->batch ? fm_engine_settle(&p->engine, FM_SECTION_TRAIN, 1, err) : FM_OK;
+}
+
+static void copy_peak(const struct fm_peak *peak, struct fm_measured *m)
+{
+    m->allocated_bytes = peak->allocated_bytes;
+    m->reserved_bytes = peak->reserved_bytes;
+    m->counted_bytes = peak->counted_bytes;
+    m->workspace_bytes = peak->workspace_bytes;
+    for (int i = 0; i < FM_BREAKDOWN_COUNT && i < FM_BREAKDOWN_ROWS; i++) m->breakdown_bytes[i] = peak->breakdown_bytes[i];
+}
+
+static void report(struct probe *p, fm_status status)
+{
+    struct fm_reply *reply = p->reply;
+    const struct fm_replay *replay = &p->engine.replay;
+    reply->train.known = true;
+    copy_peak(&replay->peak[0], &reply->train);
+    reply->train.steps = (uint32_t)p->engine.train_steps;
+    reply->train.loss_first = p->engine.loss_first;
+    reply->train.loss_last = p->engine.loss_last;
+    reply->val.known = p->in_val || p->after_val;
+    copy_peak(&replay->peak[1], &reply->val);
+    reply->val.steps = (uint32_t)p->engine.val_steps;
+    reply->val.loss_first = reply->val.loss_last = NAN;
+    reply->failed_in_val = status != FM_OK && p->in_val;
+    if (status == FM_OOM) {
+        const struct fm_instr *at = &p->program.instr[replay->oom_instr];
+        uint32_t label = at->kind == FM_CALL ? p->program.call[at->a].label : p->program.storage[at->a].label;
+        (void)snprintf(reply->at_op, sizeof reply->at_op, "%.60s", p->program.names + label);
+        reply->at_bytes = replay->oom_bytes;
+    }
+    if (status == FM_OK && p->engine.nonfinite) {
+        reply->outcome = FM_OUTCOME_nonfinite;
+        (void)snprintf(reply->reason, sizeof reply->reason, "the loss was not finite within %u steps", reply->train.steps);
+    }
+}
+
+static fm_status open_probe(struct probe *p, const struct fm_backend_ops *ops, struct fm_backend *backend, struct fm_err *err)
+{
+    const struct fm_request *q = p->request;
+    fm_status status = lower_request(q, &p->program, err);
+    if (status != FM_OK) return status;
+    p->reply->program = fm_program_hash(&p->program);
+    if (p->reply->program != q->program)
+        return FM_FAIL(err, FM_MISMATCH, "this worker's step program is another: %016" PRIx64 ", not %016" PRIx64
+                       "; fillmark and its workers must be of one build", p->reply->program, q->program);
+    return fm_engine_open(&p->engine, &(struct fm_engine_config){ .ops = ops, .backend = backend, .program = &p->program,
+                          .memory_bytes = q->memory_bytes, .seed = q->seed, .poison = q->poison }, err);
+}
+
+void fm_worker_probe(const struct fm_backend_ops *ops, struct fm_backend *backend, const struct fm_request *request,
+                     struct fm_reply *reply)
+{
+    struct probe p = { .request = request, .reply = reply };
+    struct fm_err err = { 0 };
+    struct fm_clock clock = fm_clock_system();
+    int64_t start = fm_now_ns(clock);
+    fm_status status = open_probe(&p, ops, backend, &err);
+    reply->setup_ns = fm_now_ns(clock) - start;
+    if (status == FM_OK) {
+        status = run_training(&p, &err);
+        if (status == FM_OK) status = run_validation(&p, &err);
+        if (status == FM_OK) status = fm_engine_check(&p.engine, &err);
+        report(&p, status);
+    }
+    if (status != FM_OK) set_failure(reply, status, &err);
+    struct rusage usage;
+    reply->rss_peak_bytes = getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : -1;
+    reply->wall_ns = fm_now_ns(clock) - start;
+    fm_engine_close(&p.engine);
+    fm_program_release(&p.program);
+}
