@@ -164,6 +164,7 @@ void fm_scope_begin(struct fm_build *b, const fm_value *argument, uint32_t n)
     }
     b->scope_first[b->scope_count++] = b->held_count;
     for (uint32_t i = 0; i < n; i++) fm_hold(b, argument[i]);
+    b->scope_locals[b->scope_count - 1] = b->held_count;
 }
 
 void fm_hold(struct fm_build *b, fm_value x)
@@ -194,9 +195,9 @@ void fm_scope_end(struct fm_build *b)
 void fm_rebind(struct fm_build *b, fm_value *variable, fm_value x)
 {
     if (fm_build_broken(b)) return;
-    if (*variable != FM_NO_VALUE) {
+    if (*variable != FM_NO_VALUE && b->scope_count) {
         held_until_now(b, *variable);
-        for (uint32_t i = b->held_count; i-- > b->scope_first[b->scope_count - 1];) {
+        for (uint32_t i = b->held_count; i-- > b->scope_locals[b->scope_count - 1];) {      /* the call keeps its arguments */
             if (b->held[i] != *variable) continue;
             b->held[i] = x;
             *variable = x;

@@ -4,7 +4,7 @@
  * calling them. Errors are sticky: a failed call returns FM_NO_VALUE, later ones do nothing, fm_build_finish tells.
  *
  * Lifetimes, as in Python: a result lives until its last use, unless something holds it longer:
- *   FM_SCOPE      a module call: it holds its arguments until it returns
+ *   FM_SCOPE      a module call: it holds its arguments until it returns, also where the callee rebinds its name for one
  *   fm_hold       a local that outlives its last use: until the scope ends
  *   fm_rebind     a local that is assigned again: the old value is released when the new one exists
  *   fm_bind_loop  a variable of the loop around the step: with --loop loader it lives until the next iteration binds it

@@ -17,7 +17,7 @@ struct fm_build {
     fm_value *param_value;              /* per parameter: its value in this body, or FM_NO_VALUE */
     size_t param_value_room;
     fm_value held[MAX_HELD];            /* values held by open scopes */
-    uint32_t held_count, scope_first[MAX_SCOPES], scope_count;
+    uint32_t held_count, scope_first[MAX_SCOPES], scope_locals[MAX_SCOPES], scope_count;    /* arguments, then locals */
     bool in_block;
     struct fm_err err;
 };

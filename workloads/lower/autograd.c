@@ -69,13 +69,13 @@ struct var *result(struct lower *l, struct tensor *x, struct node *n)
     return v;
 }
 
-struct tensor *reduce_to(struct lower *l, struct tensor *g, const struct meta *m)
+/* at::sum_to: undoes broadcasting; takes g */
+static struct tensor *sum_to(struct lower *l, struct tensor *g, const struct meta *m)
 {
-    if (failed(l) || !g) return NULL;
     uint32_t dims = 0, lead = g->ndim - m->ndim;
     for (uint32_t d = 0; d < g->ndim; d++)
         if (d < lead || (m->size[d - lead] == 1 && g->size[d] != 1)) dims |= 1u << d;
-    if (!dims) return keep(g);
+    if (!dims) return g;
     int64_t size[FM_RANK], stride[FM_RANK];
     for (uint32_t d = 0; d < g->ndim; d++) size[d] = dims >> d & 1 ? 1 : g->size[d];
     struct tensor *sum = new_tensor(l, size, g->ndim, g->dtype, PLAIN);
@@ -83,7 +83,20 @@ struct tensor *reduce_to(struct lower *l, struct tensor *g, const struct meta *m
     contiguous_strides(m->size, m->ndim, stride);
     struct tensor *out = new_view(l, sum, m->size, stride, m->ndim, 0);
     drop(l, sum);
+    drop(l, g);
     return out;
+}
+
+/* What the engine makes of a gradient that a function returned (validate_outputs): the input's sizes and dtype. Takes g. */
+static struct tensor *fit(struct lower *l, struct tensor *g, const struct meta *m)
+{
+    if (!g || failed(l)) return g;
+    struct tensor *sum = sum_to(l, g, m);
+    if (!sum || sum->dtype == m->dtype) return sum;
+    struct tensor *cast = new_like(l, sum, (enum fm_dtype)m->dtype);
+    record_copy(l, cast, sum);
+    drop(l, sum);
+    return cast;
 }
 
 /* ---- the engine ---- */
@@ -147,7 +160,8 @@ static void unpack(struct lower *l, struct node *n)
     }
 }
 
-/* rules 52 and 55: what was recomputed dies first, then grad_out, then saved tensors; then gradients move on */
+/* rules 52 and 55: what was recomputed dies first, gradients are fitted to the inputs, grad_out and the saved tensors
+ * die; then gradients move on */
 static void run_node(struct lower *l, struct node *n)
 {
     struct tensor *out[MAX_EDGES] = { 0 };
@@ -159,6 +173,7 @@ static void run_node(struct lower *l, struct node *n)
     n->backward(l, n, n->grad, out);
     for (uint32_t i = n->saved_count; i-- > 0;)
         if (n->saved[i].frame) drop(l, n->unpacked[i]);
+    for (uint32_t i = 0; i < n->edges; i++) out[i] = fit(l, out[i], &n->meta[i]);
     drop(l, n->grad);
     n->grad = NULL;
     for (uint32_t i = 0; i < n->saved_count; i++) {

@@ -61,7 +61,8 @@ struct meta {
 };
 
 struct lower;
-/* writes out[i], an owned reference or NULL, for each edge; g is borrowed */
+/* Writes out[i], an owned reference or NULL, for each edge; g is borrowed. The engine reduces a gradient of the broadcast
+ * size and casts one of another dtype. */
 typedef void (*backward_fn)(struct lower *l, struct node *n, struct tensor *g, struct tensor **out);
 
 struct node {
@@ -178,8 +179,6 @@ void save(struct lower *l, struct node *n, struct tensor *x);               /* i
 struct var *result(struct lower *l, struct tensor *x, struct node *n);      /* takes x */
 void backward(struct lower *l, struct var *loss);
 static inline bool needs(const struct var *v) { return v && v->requires_grad; }
-/* reduces a gradient to the input's sizes (undoes broadcasting); owned */
-struct tensor *reduce_to(struct lower *l, struct tensor *g, const struct meta *m);
 
 /* ---- checkpoint.c ---- */
 struct frame *checkpoint_begin(struct lower *l, const struct fm_block *block);

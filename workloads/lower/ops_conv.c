@@ -127,15 +127,7 @@ static void cat_backward(struct lower *l, struct node *n, struct tensor *g, stru
     int64_t offset = g->offset;
     for (uint32_t i = 0; i < n->edges; i++) {
         const struct meta *m = &n->meta[i];
-        if (m->need) {
-            out[i] = new_view(l, g, m->size, g->stride, m->ndim, offset);
-            if (out[i] && m->dtype != g->dtype) {
-                struct tensor *cast = new_like(l, out[i], (enum fm_dtype)m->dtype);
-                record_copy(l, cast, out[i]);
-                drop(l, out[i]);
-                out[i] = cast;
-            }
-        }
+        if (m->need) out[i] = new_view(l, g, m->size, g->stride, m->ndim, offset);
         offset += m->size[dim] * g->stride[dim];
     }
 }

@@ -143,7 +143,7 @@ static struct tensor *weight_gradient(struct lower *l, struct tensor *g, struct 
 
 enum { BIAS, MAT1, MAT2 };
 
-/* edges bias, mat1, mat2; computed mat1, mat2, bias */
+/* edges bias, mat1, mat2; computed mat1, mat2; the engine sums the bias's */
 static void addmm_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
 {
     struct tensor *x = n->unpacked[0], *wt = n->unpacked[1];
@@ -152,12 +152,7 @@ static void addmm_backward(struct lower *l, struct node *n, struct tensor *g, st
         record_matmul(l, out[MAT1], g, false, wt, true);
     }
     if (n->meta[MAT2].need) out[MAT2] = weight_gradient(l, g, x, &n->meta[MAT2]);
-    if (n->meta[BIAS].need) {
-        struct tensor *sum = new_tensor(l, (int64_t[]){ 1, g->size[1] }, 2, (enum fm_dtype)g->dtype, PLAIN);
-        record_sum(l, 1, sum, g, 1);
-        out[BIAS] = new_view(l, sum, &g->size[1], (int64_t[]){ 1 }, 1, 0);
-        drop(l, sum);
-    }
+    if (n->meta[BIAS].need) out[BIAS] = keep(g);
 }
 
 static struct var *addmm(struct lower *l, struct var *bias, struct var *x, struct var *wt)
@@ -220,15 +215,9 @@ static struct var *mm(struct lower *l, struct var *a, struct var *b)
 
 static void bias_add_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
 {
-    if (n->meta[0].need) out[0] = keep(g);
-    if (!n->meta[1].need) return;
-    int64_t size[FM_RANK];
-    for (uint32_t d = 0; d + 1u < g->ndim; d++) size[d] = 1;
-    size[g->ndim - 1] = g->size[g->ndim - 1];
-    struct tensor *sum = new_tensor(l, size, g->ndim, (enum fm_dtype)g->dtype, PLAIN);
-    record_sum(l, 1, sum, g, (1u << (g->ndim - 1)) - 1);
-    out[1] = new_view(l, sum, &size[g->ndim - 1], (int64_t[]){ 1 }, 1, 0);
-    drop(l, sum);
+    (void)l;
+    for (uint32_t i = 0; i < 2; i++)
+        if (n->meta[i].need) out[i] = keep(g);
 }
 
 /* matmul's result + bias: in place in eager, out of place under a dispatch mode (rule 69) */

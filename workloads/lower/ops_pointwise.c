@@ -122,31 +122,16 @@ static struct tensor *binary_result(struct lower *l, const struct fm_node *op, s
     return new_tensor(l, s->size, s->ndim, dtype, PLAIN);
 }
 
-/* the gradient for an input: summed over broadcast dimensions, cast to its dtype; takes g */
-static struct tensor *fit(struct lower *l, struct tensor *g, const struct meta *m)
-{
-    struct tensor *r = reduce_to(l, g, m);
-    drop(l, g);
-    if (!r || r->dtype == m->dtype) return r;
-    struct tensor *cast = new_like(l, r, (enum fm_dtype)m->dtype);
-    record_copy(l, cast, r);
-    drop(l, r);
-    return cast;
-}
-
 /* `other` before `self` (rule 54) */
 static void add_sub_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
 {
-    if (n->meta[1].need) {
-        struct tensor *go = keep(g);
-        if (n->op->op == FM_OP_sub) {
-            drop(l, go);
-            go = new_like(l, g, (enum fm_dtype)g->dtype);
-            record_unary(l, FM_SCALE, -1, 0, go, g);
-        }
-        out[1] = fit(l, go, &n->meta[1]);
+    if (n->meta[1].need && n->op->op == FM_OP_sub) {
+        out[1] = new_like(l, g, (enum fm_dtype)g->dtype);
+        record_unary(l, FM_SCALE, -1, 0, out[1], g);
+    } else if (n->meta[1].need) {
+        out[1] = keep(g);
     }
-    if (n->meta[0].need) out[0] = fit(l, keep(g), &n->meta[0]);
+    if (n->meta[0].need) out[0] = keep(g);
 }
 
 struct var *op_add_sub(struct lower *l, const struct fm_node *op, struct var **in)
@@ -179,8 +164,8 @@ static void mul_backward(struct lower *l, struct node *n, struct tensor *g, stru
 {
     uint32_t k = 0;
     struct tensor *other = n->attr.mode & 1 ? n->unpacked[k++] : NULL, *self = n->attr.mode & 2 ? n->unpacked[k] : NULL;
-    if (n->meta[1].need) out[1] = fit(l, grad_times(l, g, self), &n->meta[1]);
-    if (n->meta[0].need) out[0] = fit(l, grad_times(l, g, other), &n->meta[0]);
+    if (n->meta[1].need) out[1] = grad_times(l, g, self);
+    if (n->meta[0].need) out[0] = grad_times(l, g, other);
 }
 
 struct var *op_mul(struct lower *l, const struct fm_node *op, struct var **in)
@@ -206,16 +191,14 @@ static void div_backward(struct lower *l, struct node *n, struct tensor *g, stru
         record_binary(l, FM_DIV, 0, again, ratio, other);
         struct tensor *neg = new_like(l, g, (enum fm_dtype)g->dtype);
         record_unary(l, FM_SCALE, -1, 0, neg, g);
-        struct tensor *r = grad_times(l, neg, again);
+        out[1] = grad_times(l, neg, again);
         drop(l, ratio);                         /* temporaries of one expression: they die together */
         drop(l, again);
         drop(l, neg);
-        out[1] = fit(l, r, &n->meta[1]);
     }
     if (n->meta[0].need) {
-        struct tensor *r = new_like(l, g, (enum fm_dtype)g->dtype);
-        record_binary(l, FM_DIV, 0, r, g, other);
-        out[0] = fit(l, r, &n->meta[0]);
+        out[0] = new_like(l, g, (enum fm_dtype)g->dtype);
+        record_binary(l, FM_DIV, 0, out[0], g, other);
     }
 }
 
@@ -294,13 +277,7 @@ static uint32_t reduced_dims(const struct fm_node *op, uint32_t ndim)
 
 static void sum_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
 {
-    const struct meta *m = &n->meta[0];
-    out[0] = expand(l, g, m, reduced_dims(n->op, m->ndim));
-    if (!out[0] || out[0]->dtype == m->dtype) return;
-    struct tensor *cast = new_tensor(l, m->size, m->ndim, (enum fm_dtype)m->dtype, PLAIN);
-    record_copy(l, cast, out[0]);
-    drop(l, out[0]);
-    out[0] = cast;
+    out[0] = expand(l, g, &n->meta[0], reduced_dims(n->op, n->meta[0].ndim));
 }
 
 struct var *op_sum(struct lower *l, const struct fm_node *op, struct var **in)

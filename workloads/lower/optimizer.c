@@ -179,7 +179,9 @@ struct var *scale_loss(struct lower *l, struct var *loss)
 {
     struct var *v = keep_var(loss);
     if (failed(l)) return v;
+    uint32_t label = l->label;
     if (l->policy->accumulate > 1) {
+        l->label = fm_program_name(l->program, "accumulate.divide");
         double share = 1.0 / l->policy->accumulate;
         struct node *n = new_node(l, divide_backward, &v, 1);
         if (n) n->attr.alpha = share;
@@ -189,6 +191,7 @@ struct var *scale_loss(struct lower *l, struct var *loss)
         v = result(l, y, n);
     }
     if (l->policy->loss_scaler && v) {
+        l->label = fm_program_name(l->program, "loss_scaler");
         if (!l->scale) {
             l->scale = new_vector(l, 1, FM_F32);
             record_fill(l, l->scale, INITIAL_SCALE);
@@ -204,6 +207,7 @@ struct var *scale_loss(struct lower *l, struct var *loss)
         drop_var(l, v);
         v = result(l, y, n);
     }
+    l->label = label;
     return v;
 }
 

@@ -211,9 +211,8 @@ static fm_value load(struct denseunet3d *net, bool labels)
 static void train_body(struct denseunet3d *net)
 {
     struct fm_build *b = net->b;
-    fm_value x = load(net, false);
+    fm_value x = load(net, false), y = load(net, true);     /* the new batch is there before the old one goes */
     fm_bind_loop(b, "x", x);
-    fm_value y = load(net, true);
     fm_bind_loop(b, "y", y);
     fm_value out = forward(net, x);
     fm_bind_loop(b, "out", out);
@@ -254,8 +253,9 @@ static void class_iou(struct denseunet3d *net, fm_value pred, fm_value y)
     FM_SCOPE(b, pred, y) {
         fm_value p = FM_NO_VALUE, t = FM_NO_VALUE;
         for (int c = 0; c < net->classes; c++) {
-            fm_rebind(b, &p, fm_equal_scalar(b, "val.pred_is", pred, c));
-            fm_rebind(b, &t, fm_equal_scalar(b, "val.target_is", y, c));
+            fm_value is_pred = fm_equal_scalar(b, "val.pred_is", pred, c), is_target = fm_equal_scalar(b, "val.target_is", y, c);
+            fm_rebind(b, &p, is_pred);
+            fm_rebind(b, &t, is_target);
             (void)fm_sum(b, "val.intersection", fm_binary(b, FM_OP_logical_and, "val.and", p, t), 15, false);
             (void)fm_sum(b, "val.union", fm_binary(b, FM_OP_logical_or, "val.or", p, t), 15, false);
         }
@@ -265,9 +265,8 @@ static void class_iou(struct denseunet3d *net, fm_value pred, fm_value y)
 static void val_body(struct denseunet3d *net)
 {
     struct fm_build *b = net->b;
-    fm_value x = load(net, false);
+    fm_value x = load(net, false), y = load(net, true);     /* the new batch is there before the old one goes */
     fm_bind_loop(b, "x", x);
-    fm_value y = load(net, true);
     fm_bind_loop(b, "y", y);
     fm_value out = FM_NO_VALUE;
     if (net->infers == 1) {

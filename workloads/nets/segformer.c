@@ -164,13 +164,13 @@ static fm_value transformer_block(struct segformer *net, const struct block *m, 
     FM_SCOPE(b, x) {
         fm_value a = attention(net, m, stage, fm_apply(b, &m->norm1, x), grid);
         if (m->drop_path > 0) a = fm_drop_path(b, "drop_path", a, m->drop_path);
-        fm_rebind(b, &x, fm_binary(b, FM_OP_add, fm_name("%s.add1", m->name.text).text, x, a));
+        fm_rebind(b, &x, fm_binary(b, FM_OP_add, fm_name("%s.add1(droppath)", m->name.text).text, x, a));
         fm_value y = FM_NO_VALUE;
         fm_rebind(b, &y, fm_apply(b, &m->fc1, fm_apply(b, &m->norm2, x)));
         fm_rebind(b, &y, to_tokens(b, fm_apply(b, &m->dwconv, to_grid(b, y, grid[0], grid[1]))));
         fm_value f = fm_apply(b, &m->fc2, fm_gelu(b, fm_name("%s.gelu", m->name.text).text, y));
         if (m->drop_path > 0) f = fm_drop_path(b, "drop_path", f, m->drop_path);
-        x = fm_binary(b, FM_OP_add, fm_name("%s.add2", m->name.text).text, x, f);
+        x = fm_binary(b, FM_OP_add, fm_name("%s.add2(droppath)", m->name.text).text, x, f);
     }
     return x;
 }
@@ -265,9 +265,8 @@ static void macro_f1(struct segformer *net, fm_value out, fm_value target)
 static void body(struct segformer *net)
 {
     struct fm_build *b = net->b;
-    fm_value x = load(net, false);
+    fm_value x = load(net, false), y = load(net, true);     /* the new batch is there before the old one goes */
     fm_bind_loop(b, "x", x);
-    fm_value y = load(net, true);
     fm_bind_loop(b, "y", y);
     fm_value out = forward(net, x);
     fm_bind_loop(b, "out", out);
