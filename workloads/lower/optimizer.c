@@ -96,9 +96,8 @@ static void adam_loop(struct lower *l)
         if (!p->grad) continue;
         enum fm_dtype dtype = (enum fm_dtype)p->x->dtype;
         if (o->kind == FM_OPTIMIZER_ADAM && o->weight_decay != 0) {
-            struct tensor *sum = new_like(l, p->x, dtype);
             drop(l, decayed);
-            decayed = sum;
+            decayed = new_like(l, p->x, dtype);
         }
         struct tensor *root = new_like(l, p->x, dtype), *next = new_like(l, p->x, dtype);
         drop(l, root);
@@ -134,30 +133,40 @@ static void momentum_buffers(struct lower *l, uint32_t first, uint32_t count)
     }
 }
 
-static void sgd(struct lower *l, struct tensor **list)
+/* For each parameter: grad = grads[i]; decay: grad = grad + decay * p; nesterov: grad = grad + momentum * buffer, else
+ * grad = buffer. `sum` is what grad owns. */
+static void sgd_loop(struct lower *l)
 {
     const struct fm_optimizer *o = &l->policy->optimizer;
-    bool decay = o->weight_decay != 0;
-    if (o->form != FM_FORM_LOOP) {
-        if (decay && o->form == FM_FORM_FOREACH) make_list(l, list);
-        momentum_buffers(l, 0, l->trained);
-        record_step(l, 0, l->trained, NULL);
-        drop_list(l, list);
-        return;
-    }
-    struct tensor *grad = NULL;                     /* the local of the loop, rebound for each parameter */
+    struct tensor *sum = NULL;
     for (uint32_t i = 0; i < l->trained && !failed(l); i++) {
         const struct var *p = l->param[l->order[i]];
         if (!p->grad) continue;
-        if (decay) {
-            struct tensor *sum = new_like(l, p->x, (enum fm_dtype)p->x->dtype);
-            drop(l, grad);
-            grad = sum;
-        }
+        enum fm_dtype dtype = (enum fm_dtype)p->x->dtype;
+        drop(l, sum);
+        sum = o->weight_decay != 0 ? new_like(l, p->x, dtype) : NULL;
         momentum_buffers(l, i, 1);
+        if (o->momentum != 0) {
+            struct tensor *next = o->nesterov ? new_like(l, p->x, dtype) : NULL;
+            drop(l, sum);
+            sum = next;
+        }
         record_step(l, i, 1, NULL);
     }
-    drop(l, grad);
+    drop(l, sum);
+}
+
+static void sgd(struct lower *l, struct tensor **list)
+{
+    const struct fm_optimizer *o = &l->policy->optimizer;
+    if (o->form == FM_FORM_LOOP) {
+        sgd_loop(l);
+        return;
+    }
+    if (o->weight_decay != 0 && o->form == FM_FORM_FOREACH) make_list(l, list);
+    momentum_buffers(l, 0, l->trained);
+    record_step(l, 0, l->trained, NULL);
+    drop_list(l, list);
 }
 
 /* ---- loss scaler (torch.amp.GradScaler) ---- */
