@@ -61,8 +61,12 @@ static fm_status own_run(struct fm_backend *backend, const struct fm_launch *lau
 {
     struct fm_operand operand[FM_CASE_OPERANDS];
     void *data[FM_CASE_OPERANDS] = { 0 };
-    struct fm_cpu_call call = { .problem = launch->problem, .data = data, .workspace = launch->workspace,
-                                .seed = launch->seed, .step = launch->step, .threads = backend->threads };
+    struct fm_cpu_call call = { .problem = launch->problem,
+                                .data = data,
+                                .workspace = launch->workspace,
+                                .seed = launch->seed,
+                                .step = launch->step,
+                                .threads = backend->threads };
     fm_status status = resolve(&launch->problem, operand, err);
     if (status != FM_OK) return status;
     call.problem.operand = operand;
@@ -80,8 +84,14 @@ static fm_status own_synchronize(struct fm_backend *backend, struct fm_err *err)
 }
 
 const struct fm_backend_ops fm_own_ops = {
-    .abi = FM_BACKEND_ABI, .name = "cpu kernels", .open = own_open, .close = own_close,
-    .candidates = own_candidates, .run = own_run, .synchronize = own_synchronize, .channels_last = true,
+    .abi = FM_BACKEND_ABI,
+    .name = "cpu kernels",
+    .open = own_open,
+    .close = own_close,
+    .candidates = own_candidates,
+    .run = own_run,
+    .synchronize = own_synchronize,
+    .channels_last = true,
 };
 
 int64_t fm_choose(struct fm_choice *choice, int64_t low, int64_t high)
@@ -128,11 +138,12 @@ static void expect_close(const struct fm_case *got, const struct fm_case *wanted
         if (got->operand[i].storage == FM_NONE) continue;
         double difference = fm_case_difference(got, wanted, i);
         if (difference <= tolerance) continue;
-        print_error("%s, %d threads: output %u (%s) differs by %g, at most %g\n", fm_kernel_name(got->kernel), threads, i,
-                    fm_dtype_name((enum fm_dtype)got->operand[i].dtype), difference, tolerance);
+        print_error("%s, %d threads: output %u (%s) differs by %g, at most %g\n", fm_kernel_name(got->kernel), threads,
+                    i, fm_dtype_name((enum fm_dtype)got->operand[i].dtype), difference, tolerance);
         for (uint32_t k = 0; k < got->n_out + got->n_in; k++) {
             const struct fm_operand *o = &got->operand[k];
-            print_error("  operand %u %s offset %lld channels %u:", k, fm_dtype_name((enum fm_dtype)o->dtype), (long long)o->offset, o->channels);
+            print_error("  operand %u %s offset %lld channels %u:", k, fm_dtype_name((enum fm_dtype)o->dtype),
+                        (long long)o->offset, o->channels);
             for (int d = 0; d < o->ndim; d++) print_error(" %lld/%lld", (long long)o->size[d], (long long)o->stride[d]);
             print_error("\n");
         }

@@ -8,7 +8,9 @@
 extern const struct fm_backend_ops fm_own_ops;
 
 /* a stream of choices: pick() is in [low, high] */
-struct fm_choice { uint64_t seed, drawn; };
+struct fm_choice {
+    uint64_t seed, drawn;
+};
 int64_t fm_choose(struct fm_choice *choice, int64_t low, int64_t high);
 
 /* a random layout for operand i before its values are set: plain, image-like, a slice of either, transposed, and, for

@@ -55,8 +55,14 @@ static void test_copy_transposed(void **state)
 {
     (void)state;
     static const enum fm_dtype dtypes[] = { FM_F32, FM_BF16, FM_I64, FM_BOOL };
-    static const struct { int64_t size[4]; int a, b; } shapes[] = {
-        { { 2, 67, 1, 81 }, 1, 3 }, { { 2, 5, 81, 33 }, 1, 2 }, { { 1, 4, 96, 64 }, 2, 3 }, { { 3, 33, 2, 65 }, 0, 3 },
+    static const struct {
+        int64_t size[4];
+        int a, b;
+    } shapes[] = {
+        { { 2, 67, 1, 81 }, 1, 3 },
+        { { 2, 5, 81, 33 }, 1, 2 },
+        { { 1, 4, 96, 64 }, 2, 3 },
+        { { 3, 33, 2, 65 }, 0, 3 },
     };
     for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
         for (int d = 0; d < 16; d++) {
@@ -78,7 +84,8 @@ static void test_cat(void **state)
     struct fm_choice choice = { 2, 0 };
     for (int round = 0; round < 150; round++) {
         int64_t size[FM_MAX_DIMS], part[FM_MAX_DIMS], total = 0;
-        int ndim = random_sizes(&choice, size), dim = (int)fm_choose(&choice, 0, ndim - 1), inputs = (int)fm_choose(&choice, 1, 10);
+        int ndim = random_sizes(&choice, size), dim = (int)fm_choose(&choice, 0, ndim - 1),
+            inputs = (int)fm_choose(&choice, 1, 10);
         bool image = ndim >= 3 && fm_choose(&choice, 0, 1);
         enum fm_dtype dtype = random_dtype(&choice);
         int64_t widths[10];
@@ -94,8 +101,10 @@ static void test_cat(void **state)
         for (int k = 0; k < inputs; k++) {
             part[dim] = widths[k];
             fm_case_in(&c, fm_choose(&choice, 0, 9) ? dtype : FM_F32, ndim, part);
-            if (image) fm_case_image(&c, (uint32_t)k + 1);
-            else if (!fm_choose(&choice, 0, 3)) fm_random_layout(&choice, &c, (uint32_t)k + 1, -1);
+            if (image)
+                fm_case_image(&c, (uint32_t)k + 1);
+            else if (!fm_choose(&choice, 0, 3))
+                fm_random_layout(&choice, &c, (uint32_t)k + 1, -1);
             fm_case_random(&c, (uint32_t)k + 1, -9, 9, (uint64_t)round);
         }
         fm_expect_same(&c, 0);
@@ -145,7 +154,8 @@ static void test_unary(void **state)
 static void test_unary_extremes(void **state)
 {
     (void)state;
-    const double values[] = { 0, -0.0, 1e-45, 1e-40, 1.2e-38, 1e-30, 1, 3.4e38, INFINITY, -INFINITY, NAN, -1, -1e-40, 80, -80, 86, -86, 88, -88, 89, -104, 6, -2 };
+    const double values[] = { 0,      -0.0, 1e-45, 1e-40, 1.2e-38, 1e-30, 1,   3.4e38, INFINITY, -INFINITY, NAN, -1,
+                              -1e-40, 80,   -80,   86,    -86,     88,    -88, 89,     -104,     6,         -2 };
     const int64_t n = sizeof values / sizeof *values;
     for (int mode = 0; mode < FM_UNARY_COUNT; mode++) {
         struct fm_case c;
@@ -173,7 +183,8 @@ static void test_unary_bwd(void **state)
     (void)state;
     struct fm_choice choice = { 4, 0 };
     for (int round = 0; round < 120; round++) {
-        static const enum fm_unary modes[] = { FM_RELU, FM_LEAKY_RELU, FM_GELU, FM_SILU, FM_SCALE, FM_LOG, FM_EXP, FM_SQRT };
+        static const enum fm_unary modes[] = { FM_RELU,  FM_LEAKY_RELU, FM_GELU, FM_SILU,
+                                               FM_SCALE, FM_LOG,        FM_EXP,  FM_SQRT };
         int64_t size[FM_MAX_DIMS];
         int ndim = random_sizes(&choice, size);
         enum fm_unary mode = modes[round % 8];
@@ -207,7 +218,10 @@ static void test_binary(void **state)
         c.attr.alpha = 0.75;
         fm_case_out(&c, test ? FM_BOOL : fm_random_float(&choice), ndim, size);
         for (uint32_t i = 1; i < 3; i++) {
-            enum fm_dtype dtype = logical ? FM_BOOL : fm_choose(&choice, 0, 4) ? fm_random_float(&choice) : mode == FM_EQ ? FM_I64 : FM_BOOL;
+            enum fm_dtype dtype = logical                    ? FM_BOOL
+                                  : fm_choose(&choice, 0, 4) ? fm_random_float(&choice)
+                                  : mode == FM_EQ            ? FM_I64
+                                                             : FM_BOOL;
             fm_case_in(&c, dtype, ndim, size);
         }
         for (uint32_t i = 0; i < 3; i++) fm_random_layout(&choice, &c, i, -1);
@@ -222,7 +236,7 @@ static void test_binary(void **state)
 static void test_binary_integers(void **state)
 {
     (void)state;
-    const double large = 9007199254740991.0;        /* 2^53 - 1: beyond float */
+    const double large = 9007199254740991.0; /* 2^53 - 1: beyond float */
     struct fm_case c;
     fm_case_init(&c, FM_K_BINARY);
     c.attr.mode = FM_SUB;
@@ -271,7 +285,8 @@ static void test_random_kernels(void **state)
         c.attr.mode = c.kernel == FM_K_INIT ? (uint8_t)fm_choose(&choice, 0, 2) : 0;
         fm_case_out(&c, fm_random_float(&choice), ndim, size);
         if (c.kernel == FM_K_DROPOUT) fm_case_out(&c, FM_BOOL, ndim, size);
-        if (c.kernel == FM_K_DROPOUT || c.kernel == FM_K_DROPOUT_BWD) fm_case_in(&c, fm_random_float(&choice), ndim, size);
+        if (c.kernel == FM_K_DROPOUT || c.kernel == FM_K_DROPOUT_BWD)
+            fm_case_in(&c, fm_random_float(&choice), ndim, size);
         if (c.kernel == FM_K_DROPOUT_BWD) fm_case_in(&c, FM_BOOL, ndim, size);
         for (uint32_t i = 0; i < c.n_out + c.n_in; i++) fm_random_layout(&choice, &c, i, -1);
         for (uint32_t i = c.n_out; i < c.n_out + c.n_in; i++) fm_case_random(&c, i, -2, 2, (uint64_t)round);
@@ -286,7 +301,8 @@ static void test_input(void **state)
     struct fm_choice choice = { 8, 0 };
     for (int round = 0; round < 60; round++) {
         enum fm_input mode = (enum fm_input)(round % 4);
-        bool labels = mode == FM_INPUT_VOLUME_LABELS || mode == FM_INPUT_IMAGE_LABELS, volume = mode == FM_INPUT_VOLUME || mode == FM_INPUT_VOLUME_LABELS;
+        bool labels = mode == FM_INPUT_VOLUME_LABELS || mode == FM_INPUT_IMAGE_LABELS,
+             volume = mode == FM_INPUT_VOLUME || mode == FM_INPUT_VOLUME_LABELS;
         int64_t size[FM_MAX_DIMS];
         int ndim = 0;
         size[ndim++] = fm_choose(&choice, 1, 3);
@@ -324,10 +340,18 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_copy), cmocka_unit_test(test_copy_transposed), cmocka_unit_test(test_cat),
-        cmocka_unit_test(test_cat_wrong_sum), cmocka_unit_test(test_unary), cmocka_unit_test(test_unary_extremes),
-        cmocka_unit_test(test_unary_bwd), cmocka_unit_test(test_binary), cmocka_unit_test(test_binary_integers),
-        cmocka_unit_test(test_fill_and_arange), cmocka_unit_test(test_random_kernels), cmocka_unit_test(test_input),
+        cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_copy_transposed),
+        cmocka_unit_test(test_cat),
+        cmocka_unit_test(test_cat_wrong_sum),
+        cmocka_unit_test(test_unary),
+        cmocka_unit_test(test_unary_extremes),
+        cmocka_unit_test(test_unary_bwd),
+        cmocka_unit_test(test_binary),
+        cmocka_unit_test(test_binary_integers),
+        cmocka_unit_test(test_fill_and_arange),
+        cmocka_unit_test(test_random_kernels),
+        cmocka_unit_test(test_input),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,8 +41,10 @@ static void test_sgd(void **state)
             enum fm_dtype dtype = fm_random_float(&choice);
             tensor(&choice, &c, dtype, size, -1);
             tensor(&choice, &c, dtype, size, -1);
-            if (momentum) tensor(&choice, &c, dtype, size, -1);
-            else absent_output(&c);
+            if (momentum)
+                tensor(&choice, &c, dtype, size, -1);
+            else
+                absent_output(&c);
         }
         if (scaler) {
             fm_case_in(&c, FM_F32, 1, (int64_t[]){ 1 });
@@ -70,8 +72,10 @@ static void test_adam(void **state)
             tensor(&choice, &c, dtype, size, -1);
             tensor(&choice, &c, FM_F32, size, -1);
             tensor(&choice, &c, FM_F32, size, 0.01);
-            if (c.attr.amsgrad) tensor(&choice, &c, FM_F32, size, 0.01);
-            else absent_output(&c);
+            if (c.attr.amsgrad)
+                tensor(&choice, &c, FM_F32, size, 0.01);
+            else
+                absent_output(&c);
             absent_output(&c);
             tensor(&choice, &c, dtype, size, -1);
         }
@@ -91,7 +95,8 @@ static void test_adam_constant_gradient(void **state)
     float p = 1, m = 0, v = 0, g = 0.25f;
     struct fm_operand operand[6];
     void *data[6] = { &p, &m, &v, NULL, NULL, &g };
-    for (int i = 0; i < 6; i++) operand[i] = (struct fm_operand){ .dtype = FM_F32, .ndim = 1, .size = { 1 }, .stride = { 1 } };
+    for (int i = 0; i < 6; i++)
+        operand[i] = (struct fm_operand){ .dtype = FM_F32, .ndim = 1, .size = { 1 }, .stride = { 1 } };
     struct fm_attr attr = { .alpha = 0.9, .beta = 0.999, .lr = 0.01 };
     struct fm_cpu_call call = { .problem = { FM_K_ADAM, 6, 0, operand, &attr }, .data = data, .threads = 1 };
     for (call.step = 0; call.step < 20; call.step++) {
@@ -144,8 +149,11 @@ static void test_amp_update(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sgd), cmocka_unit_test(test_adam), cmocka_unit_test(test_adam_constant_gradient),
-        cmocka_unit_test(test_amp_unscale), cmocka_unit_test(test_amp_update),
+        cmocka_unit_test(test_sgd),
+        cmocka_unit_test(test_adam),
+        cmocka_unit_test(test_adam_constant_gradient),
+        cmocka_unit_test(test_amp_unscale),
+        cmocka_unit_test(test_amp_update),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

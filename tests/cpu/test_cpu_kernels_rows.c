@@ -57,9 +57,11 @@ static void test_sum(void **state)
 static void test_sum_large(void **state)
 {
     (void)state;
-    static const struct { int64_t size[3], kept[3]; } shapes[] = {
-        { { 1, 30000, 16 }, { 1, 1, 16 } }, { { 1, 2000, 71 }, { 1, 1, 71 } }, { { 1, 1, 65536 }, { 1, 1, 1 } },
-        { { 1, 1, 65537 }, { 1, 1, 1 } }, { { 1, 500, 700 }, { 1, 1, 700 } }, { { 2, 40, 6000 }, { 2, 40, 1 } },
+    static const struct {
+        int64_t size[3], kept[3];
+    } shapes[] = {
+        { { 1, 30000, 16 }, { 1, 1, 16 } },   { { 1, 2000, 71 }, { 1, 1, 71 } },  { { 1, 1, 65536 }, { 1, 1, 1 } },
+        { { 1, 1, 65537 }, { 1, 1, 1 } },     { { 1, 500, 700 }, { 1, 1, 700 } }, { { 2, 40, 6000 }, { 2, 40, 1 } },
         { { 1, 3, 20000 }, { 1, 1, 20000 } }, { { 3, 20000, 1 }, { 3, 1, 1 } },
     };
     for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
@@ -198,7 +200,7 @@ static void test_nll(void **state)
 static void test_nll_bad_target(void **state)
 {
     (void)state;
-    for (int class = -3; class <= 4; class++) {
+    for (int class = -3; class <= 4; class ++) {
         struct fm_err err = { 0 };
         struct fm_case c;
         fm_case_init(&c, FM_K_NLL);
@@ -218,8 +220,10 @@ static void test_nll_bad_target(void **state)
 static void norm_image(struct fm_choice *choice, struct fm_case *c, bool output, int ndim, const int64_t *size)
 {
     uint32_t i = c->n_out + c->n_in;
-    if (output) fm_case_out(c, fm_random_float(choice), ndim, size);
-    else fm_case_in(c, fm_random_float(choice), ndim, size);
+    if (output)
+        fm_case_out(c, fm_random_float(choice), ndim, size);
+    else
+        fm_case_in(c, fm_random_float(choice), ndim, size);
     /* rows that are not constant: where there is no deviation, 1/sqrt(eps) magnifies rounding */
     fm_random_layout(choice, c, i, ndim - 1);
 }
@@ -227,8 +231,10 @@ static void norm_image(struct fm_choice *choice, struct fm_case *c, bool output,
 static void norm_vectors(struct fm_case *c, bool output, int count, int ndim, const int64_t *size)
 {
     for (int i = 0; i < count; i++) {
-        if (output) fm_case_out(c, FM_F32, ndim, size);
-        else fm_case_in(c, FM_F32, ndim, size);
+        if (output)
+            fm_case_out(c, FM_F32, ndim, size);
+        else
+            fm_case_in(c, FM_F32, ndim, size);
     }
 }
 
@@ -245,7 +251,7 @@ static void test_batch_norm(void **state)
         c.attr.eps = 1e-5;
         c.attr.momentum = 0.1;
         if (ndim == 3 && size[2] == 1) size[2] = 2;
-        size[0] += 1;       /* a variance needs two values */
+        size[0] += 1; /* a variance needs two values */
         norm_image(&choice, &c, true, ndim, size);
         if (c.kernel == FM_K_BATCH_NORM) norm_vectors(&c, true, 4, 1, &size[1]);
         if (c.kernel == FM_K_BATCH_NORM_BWD) {
@@ -292,15 +298,18 @@ static void test_group_norm(void **state)
         int ndim = random_image(&choice, size), bwd = round % 2;
         struct fm_case c;
         fm_case_init(&c, bwd ? FM_K_GROUP_NORM_BWD : FM_K_GROUP_NORM);
-        do c.attr.groups = (int32_t)fm_choose(&choice, 1, size[1]); while (size[1] % c.attr.groups);
+        do c.attr.groups = (int32_t)fm_choose(&choice, 1, size[1]);
+        while (size[1] % c.attr.groups);
         if (ndim == 2 && size[1] / c.attr.groups == 1) c.attr.groups = 1;
         c.attr.eps = 1e-6;
         if (ndim == 2) size[0] = fm_choose(&choice, 1, 4);
         stats[0] = size[0];
         stats[1] = c.attr.groups;
         norm_image(&choice, &c, true, ndim, size);
-        if (bwd) norm_vectors(&c, true, 2, 1, &size[1]), norm_image(&choice, &c, false, ndim, size);
-        else norm_vectors(&c, true, 2, 2, stats);
+        if (bwd)
+            norm_vectors(&c, true, 2, 1, &size[1]), norm_image(&choice, &c, false, ndim, size);
+        else
+            norm_vectors(&c, true, 2, 2, stats);
         norm_image(&choice, &c, false, ndim, size);
         norm_vectors(&c, false, bwd ? 1 : 2, 1, &size[1]);
         if (bwd) norm_vectors(&c, false, 2, 2, stats);
@@ -327,8 +336,10 @@ static void test_layer_norm(void **state)
         fm_case_init(&c, bwd ? FM_K_LAYER_NORM_BWD : FM_K_LAYER_NORM);
         c.attr.eps = 1e-6;
         norm_image(&choice, &c, true, ndim, size);
-        if (bwd) norm_vectors(&c, true, 2, 1, &size[ndim - 1]), norm_image(&choice, &c, false, ndim, size);
-        else norm_vectors(&c, true, 2, ndim, stats);
+        if (bwd)
+            norm_vectors(&c, true, 2, 1, &size[ndim - 1]), norm_image(&choice, &c, false, ndim, size);
+        else
+            norm_vectors(&c, true, 2, ndim, stats);
         norm_image(&choice, &c, false, ndim, size);
         norm_vectors(&c, false, bwd ? 1 : 2, 1, &size[ndim - 1]);
         if (bwd) norm_vectors(&c, false, 2, ndim, stats);
@@ -344,7 +355,8 @@ static void test_interpolate(void **state)
     struct fm_choice choice = { 18, 0 };
     for (int round = 0; round < 80; round++) {
         int bwd = round % 2;
-        int64_t small[4] = { fm_choose(&choice, 1, 2), channel_counts[fm_choose(&choice, 0, 11)], fm_choose(&choice, 1, 12), fm_choose(&choice, 1, 12) };
+        int64_t small[4] = { fm_choose(&choice, 1, 2), channel_counts[fm_choose(&choice, 0, 11)],
+                             fm_choose(&choice, 1, 12), fm_choose(&choice, 1, 12) };
         int64_t big[4] = { small[0], small[1], fm_choose(&choice, 1, 20), fm_choose(&choice, 1, 20) };
         struct fm_case c;
         fm_case_init(&c, bwd ? FM_K_INTERPOLATE_BWD : FM_K_INTERPOLATE);
@@ -391,11 +403,21 @@ static void test_too_many_channels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sum), cmocka_unit_test(test_sum_large), cmocka_unit_test(test_argmax),
-        cmocka_unit_test(test_softmax), cmocka_unit_test(test_softmax_long), cmocka_unit_test(test_softmax_masked),
-        cmocka_unit_test(test_nll), cmocka_unit_test(test_nll_bad_target), cmocka_unit_test(test_batch_norm),
-        cmocka_unit_test(test_batch_norm_large_mean), cmocka_unit_test(test_group_norm), cmocka_unit_test(test_layer_norm),
-        cmocka_unit_test(test_interpolate), cmocka_unit_test(test_interpolate_wide), cmocka_unit_test(test_too_many_channels),
+        cmocka_unit_test(test_sum),
+        cmocka_unit_test(test_sum_large),
+        cmocka_unit_test(test_argmax),
+        cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_softmax_long),
+        cmocka_unit_test(test_softmax_masked),
+        cmocka_unit_test(test_nll),
+        cmocka_unit_test(test_nll_bad_target),
+        cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_batch_norm_large_mean),
+        cmocka_unit_test(test_group_norm),
+        cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_interpolate),
+        cmocka_unit_test(test_interpolate_wide),
+        cmocka_unit_test(test_too_many_channels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

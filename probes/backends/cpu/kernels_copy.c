@@ -1,33 +1,55 @@
 /* COPY and CAT: dense, by rows, or transposed in blocks. */
 #include "probes/backends/cpu/kernels_internal.h"
 
-#define ROWS 32             /* of a transposed block, along y's innermost dimension */
-#define COLUMNS 32          /* along x's */
+#define ROWS    32 /* of a transposed block, along y's innermost dimension */
+#define COLUMNS 32 /* along x's */
 
 struct copy {
-    struct fm_cpu_view view[2];             /* y, x */
+    struct fm_cpu_view view[2]; /* y, x */
     int64_t numel;
-    int column;                         /* dimension in which x is contiguous, when that is not the innermost one */
-    int64_t blocks[2];                  /* along dimension 0 and along column */
+    int column;        /* dimension in which x is contiguous, when that is not the innermost one */
+    int64_t blocks[2]; /* along dimension 0 and along column */
 };
+
+/* whole vectors inline where a row is too short for a call: 16 to 64 channels */
+static inline void move_bytes(char *to, const char *from, int64_t n)
+{
+    int64_t i = 0;
+    for (; n <= 512 && i + 32 <= n; i += 32) memcpy(to + i, from + i, 32);
+    if (i < n) memcpy(to + i, from + i, (size_t)(n - i));
+}
+
+/* rows of n bytes, by whole vectors */
+FM_CLONES static void move_rows(char *to, int64_t to_pitch, const char *from, int64_t from_pitch, int64_t rows,
+                                int64_t n)
+{
+    for (int64_t r = 0; r < rows; r++, to += to_pitch, from += from_pitch) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) to[i] = from[i];
+    }
+}
 
 /* n elements of `bytes` each; strides in elements */
 static void move_row(char *to, int64_t to_stride, const char *from, int64_t from_stride, int64_t n, int64_t bytes)
 {
     if (to_stride == 1 && from_stride == 1) {
-        memcpy(to, from, (size_t)(n * bytes));
+        move_bytes(to, from, n * bytes);
         return;
     }
-#define MOVE(type)                                                                              \
-    do {                                                                                        \
-        type *y = (type *)(void *)to;                                                           \
-        const type *x = (const type *)(const void *)from;                                       \
-        for (int64_t i = 0; i < n; i++) y[i * to_stride] = x[i * from_stride];                  \
+#define MOVE(type)                                                                                                     \
+    do {                                                                                                               \
+        type *y = (type *)(void *)to;                                                                                  \
+        const type *x = (const type *)(const void *)from;                                                              \
+        for (int64_t i = 0; i < n; i++) y[i * to_stride] = x[i * from_stride];                                         \
     } while (0)
-    if (bytes == 4) MOVE(uint32_t);
-    else if (bytes == 2) MOVE(uint16_t);
-    else if (bytes == 8) MOVE(uint64_t);
-    else MOVE(uint8_t);
+    if (bytes == 4)
+        MOVE(uint32_t);
+    else if (bytes == 2)
+        MOVE(uint16_t);
+    else if (bytes == 8)
+        MOVE(uint64_t);
+    else
+        MOVE(uint8_t);
 #undef MOVE
 }
 
@@ -49,7 +71,32 @@ static void copy_rows(void *context, int64_t begin, int64_t end, int part)
         move_row(y->data + to * bytes, y->stride[0], x->data + from * bytes, x->stride[0], n, bytes);
 }
 
-static bool exact_only(enum fm_dtype dtype) { return dtype == FM_I64 || dtype == FM_F64; }
+/* equal dtypes, innermost runs contiguous in both: rows [begin, end) */
+static void copy_even_rows(void *context, int64_t begin, int64_t end, int part)
+{
+    const struct copy *c = context;
+    const struct fm_cpu_view *y = &c->view[0], *x = &c->view[1];
+    int64_t bytes = fm_dtype_bytes(y->dtype), n = y->size[0] * bytes;
+    (void)part;
+    for (int64_t row = begin; row < end;) {
+        int64_t rest = row, to = 0, from = 0, rows = fm_min_i64(end - row, y->size[1] - row % y->size[1]);
+        for (int d = 1; d < y->ndim; d++) {
+            to += rest % y->size[d] * y->stride[d];
+            from += rest % y->size[d] * x->stride[d];
+            rest /= y->size[d];
+        }
+        const char *source = x->data + from * bytes;
+        if (n <= 1024) move_rows(y->data + to * bytes, y->stride[1] * bytes, source, x->stride[1] * bytes, rows, n);
+        for (int64_t r = 0; n > 1024 && r < rows; r++)
+            memcpy(y->data + (to + r * y->stride[1]) * bytes, source + r * x->stride[1] * bytes, (size_t)n);
+        row += rows;
+    }
+}
+
+static bool exact_only(enum fm_dtype dtype)
+{
+    return dtype == FM_I64 || dtype == FM_F64;
+}
 
 static void convert_tile(const struct copy *c, int64_t begin, int64_t n)
 {
@@ -63,8 +110,10 @@ static void convert_tile(const struct copy *c, int64_t begin, int64_t n)
         fm_cpu_view_store_f64(y, begin, n, wide);
     } else {
         const float *from = fm_cpu_view_load(x, begin, n, buffer);
-        if (y->dtype == FM_F32 && y->dense) memcpy((float *)(void *)y->data + begin, from, (size_t)n * sizeof *from);
-        else fm_cpu_view_close(y, begin, n, from);
+        if (y->dtype == FM_F32 && y->dense)
+            memcpy((float *)(void *)y->data + begin, from, (size_t)n * sizeof *from);
+        else
+            fm_cpu_view_close(y, begin, n, from);
     }
 }
 
@@ -77,13 +126,13 @@ static void convert_tiles(void *context, int64_t begin, int64_t end, int part)
 }
 
 /* y[j * pitch + i] = x[i * COLUMNS + j]: a packed block to memory, conversion included. inner loop along i */
-#define UNPACK(out_t, in_t, convert)                                                            \
-    do {                                                                                        \
-        const in_t *x = packed;                                                                 \
-        for (int64_t j = 0; j < columns; j++) {                                                 \
-            out_t *y = (out_t *)(void *)to + j * pitch;                                         \
-            _Pragma("omp simd") for (int64_t i = 0; i < rows; i++) y[i] = convert(x[i * COLUMNS + j]); \
-        }                                                                                       \
+#define UNPACK(out_t, in_t, convert)                                                                                   \
+    do {                                                                                                               \
+        const in_t *x = packed;                                                                                        \
+        for (int64_t j = 0; j < columns; j++) {                                                                        \
+            out_t *y = (out_t *)(void *)to + j * pitch;                                                                \
+            _Pragma("omp simd") for (int64_t i = 0; i < rows; i++) y[i] = convert(x[i * COLUMNS + j]);                 \
+        }                                                                                                              \
     } while (0)
 #define SAME(value) (value)
 
@@ -91,12 +140,18 @@ FM_CLONES static void unpack(char *to, int64_t pitch, enum fm_dtype to_dtype, co
                              const int64_t size[2])
 {
     int64_t rows = size[0], columns = size[1];
-    if (to_dtype == FM_BF16 && dtype == FM_F32) UNPACK(uint16_t, float, fm_to_bf16);
-    else if (to_dtype == FM_F32 && dtype == FM_BF16) UNPACK(float, uint16_t, fm_from_bf16);
-    else if (fm_dtype_bytes(dtype) == 4) UNPACK(uint32_t, uint32_t, SAME);
-    else if (fm_dtype_bytes(dtype) == 2) UNPACK(uint16_t, uint16_t, SAME);
-    else if (fm_dtype_bytes(dtype) == 8) UNPACK(uint64_t, uint64_t, SAME);
-    else UNPACK(uint8_t, uint8_t, SAME);
+    if (to_dtype == FM_BF16 && dtype == FM_F32)
+        UNPACK(uint16_t, float, fm_to_bf16);
+    else if (to_dtype == FM_F32 && dtype == FM_BF16)
+        UNPACK(float, uint16_t, fm_from_bf16);
+    else if (fm_dtype_bytes(dtype) == 4)
+        UNPACK(uint32_t, uint32_t, SAME);
+    else if (fm_dtype_bytes(dtype) == 2)
+        UNPACK(uint16_t, uint16_t, SAME);
+    else if (fm_dtype_bytes(dtype) == 8)
+        UNPACK(uint64_t, uint64_t, SAME);
+    else
+        UNPACK(uint8_t, uint8_t, SAME);
 }
 
 /* Through a packed block in the first-level cache: rows that lie a power of two apart would evict each other. */
@@ -162,6 +217,9 @@ static void copy_view(int threads, const struct fm_operand *y, void *to, const s
         c.blocks[1] = fm_ceil_div(c.view[0].size[c.column], COLUMNS);
         int64_t outer = c.numel / (c.view[0].size[0] * c.view[0].size[c.column]);
         fm_cpu_parallel(threads, c.blocks[0] * c.blocks[1] * outer, FM_SMALL / (ROWS * COLUMNS), transpose_blocks, &c);
+    } else if (y->dtype == x->dtype && c.view[0].ndim > 1 && c.view[0].stride[0] == 1 && c.view[1].stride[0] == 1) {
+        int64_t n = c.view[0].size[0];
+        fm_cpu_parallel(threads, c.numel / n, fm_max_i64(1, FM_SMALL / n), copy_even_rows, &c);
     } else if (y->dtype == x->dtype) {
         fm_cpu_parallel(threads, c.numel, FM_SMALL, copy_rows, &c);
     } else {
@@ -181,7 +239,7 @@ fm_status fm_cpu_copy(const struct fm_cpu_call *call, struct fm_err *err)
 struct pieces {
     int count;
     char *to;
-    int64_t to_pitch;                           /* bytes between rows */
+    int64_t to_pitch; /* bytes between rows */
     const char *from[MAX_PIECES];
     int64_t pitch[MAX_PIECES], bytes[MAX_PIECES];
 };
@@ -193,12 +251,8 @@ static void cat_rows(void *context, int64_t begin, int64_t end, int part)
     for (int64_t row = begin; row < end; row++) {
         char *to = p->to + row * p->to_pitch;
         for (int k = 0; k < p->count; k++) {
-            const char *from = p->from[k] + row * p->pitch[k];
-            int64_t n = p->bytes[k], i = 0;
-            /* whole vectors inline: rows of 16 to 64 channels are too short for a call */
-            for (; i + 32 <= n; i += 32) memcpy(to + i, from + i, 32);
-            if (i < n) memcpy(to + i, from + i, (size_t)(n - i));
-            to += n;
+            move_bytes(to, p->from[k] + row * p->pitch[k], p->bytes[k]);
+            to += p->bytes[k];
         }
     }
 }

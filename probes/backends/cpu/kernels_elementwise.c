@@ -7,7 +7,7 @@ typedef void tile_fn(const struct fm_attr *attr, int64_t n, float *y, const floa
 typedef double wide_fn(const struct fm_attr *attr, double a, double b);
 
 struct tiles {
-    struct fm_cpu_view view[3];         /* y, a, b */
+    struct fm_cpu_view view[3]; /* y, a, b */
     int inputs;
     int64_t numel;
     const struct fm_attr *attr;
@@ -63,7 +63,13 @@ FM_CLONES static void unary_tile(const struct fm_attr *attr, int64_t n, float *y
 {
     float alpha = (float)attr->alpha, beta = (float)attr->beta;
     (void)b;
-#define LOOP(expression) _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { float x = a[i]; y[i] = (expression); } break
+#define LOOP(expression)                                                                                               \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                                                \
+    {                                                                                                                  \
+        float x = a[i];                                                                                                \
+        y[i] = (expression);                                                                                           \
+    }                                                                                                                  \
+    break
     switch ((enum fm_unary)attr->mode) {
     case FM_RELU: LOOP(x < 0.0f ? 0.0f : x);
     case FM_LEAKY_RELU: LOOP(x > 0.0f ? x : x * alpha);
@@ -107,8 +113,14 @@ fm_status fm_cpu_unary(const struct fm_cpu_call *call, struct fm_err *err)
 FM_CLONES static void unary_bwd_tile(const struct fm_attr *attr, int64_t n, float *y, const float *a, const float *b)
 {
     float alpha = (float)attr->alpha;
-#define LOOP(expression) \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { float g = a[i], s = b[i]; (void)s; y[i] = (expression); } break
+#define LOOP(expression)                                                                                               \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                                                \
+    {                                                                                                                  \
+        float g = a[i], s = b[i];                                                                                      \
+        (void)s;                                                                                                       \
+        y[i] = (expression);                                                                                           \
+    }                                                                                                                  \
+    break
     switch ((enum fm_unary)attr->mode) {
     case FM_RELU: LOOP(s > 0.0f ? g : 0.0f);
     case FM_LEAKY_RELU: LOOP(s > 0.0f ? g : g * alpha);
@@ -133,8 +145,13 @@ fm_status fm_cpu_unary_bwd(const struct fm_cpu_call *call, struct fm_err *err)
 FM_CLONES static void binary_tile(const struct fm_attr *attr, int64_t n, float *y, const float *a, const float *b)
 {
     float alpha = (float)attr->alpha;
-#define LOOP(expression) \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { float p = a[i], q = b[i]; y[i] = (expression); } break
+#define LOOP(expression)                                                                                               \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                                                \
+    {                                                                                                                  \
+        float p = a[i], q = b[i];                                                                                      \
+        y[i] = (expression);                                                                                           \
+    }                                                                                                                  \
+    break
     switch ((enum fm_binary)attr->mode) {
     case FM_ADD: LOOP(p + alpha * q);
     case FM_SUB: LOOP(p - alpha * q);

@@ -16,33 +16,35 @@
 #include <string.h>
 
 /* Function multiversioning: one binary, the widest vectors of the machine. Thread sanitizer's runtime is not up when
- * the resolvers run. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_THREAD__) && !defined(FM_NO_CLONES)
+ * the resolvers run; clang 14 and gcc 11 do not know the levels. */
+#if !defined(__x86_64__) || !defined(__gnu_linux__) || !defined(__GNUC__) || defined(__clang__) ||                     \
+    defined(__SANITIZE_THREAD__) || defined(FM_NO_CLONES)
+#define FM_CLONES
+#elif __GNUC__ >= 12
 #define FM_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
-#define FM_CLONES
+#define FM_CLONES __attribute__((target_clones("avx2", "default")))
 #endif
 
-#define FM_TILE 1024            /* elements; a few float buffers of it stay in the first-level cache */
-#define FM_BLOCK 8192           /* elements of a block of rows: added in f32 before sums go on in f64 */
-#define FM_COLUMNS 512          /* columns handled side by side */
-#define FM_SMALL 8192           /* elements below which a second thread costs more than it brings */
-#define FM_MAX_VIEWS 6
-#define FM_ALIGN 64
+#define FM_TILE    1024 /* elements; a few float buffers of it stay in the first-level cache */
+#define FM_BLOCK   8192 /* elements of a block of rows: added in f32 before sums go on in f64 */
+#define FM_COLUMNS 512  /* columns handled side by side */
+#define FM_SMALL   8192 /* elements below which a second thread costs more than it brings */
+#define FM_ALIGN   64
 
 struct fm_cpu_view {
     char *data;
     enum fm_dtype dtype;
     int ndim;
-    bool dense;                                         /* flat index = element offset */
-    int64_t size[FM_MAX_DIMS], stride[FM_MAX_DIMS];     /* innermost first; stride in elements */
+    bool dense;                                     /* flat index = element offset */
+    int64_t size[FM_MAX_DIMS], stride[FM_MAX_DIMS]; /* innermost first; stride in elements */
 };
 
 /* Joins count operands of equal sizes (0 stride where expanded) into views; data[k] belongs to operand[k]. The order
  * of dimensions is the first operand's. inner >= 0: that dimension stays alone as the innermost one. Returns the
  * number of elements. */
-int64_t fm_cpu_join(struct fm_cpu_view *view, const struct fm_operand *const *operand, void *const *data, int count, int inner);
+int64_t fm_cpu_join(struct fm_cpu_view *view, const struct fm_operand *const *operand, void *const *data, int count,
+                    int inner);
 /* one operand expanded to the sizes of another: dimensions of size 1 get stride 0 */
 struct fm_operand fm_cpu_expand(const struct fm_operand *operand, const struct fm_operand *like);
 
@@ -58,8 +60,8 @@ void fm_cpu_view_store_f64(const struct fm_cpu_view *view, int64_t begin, int64_
 struct fm_cpu_runs {
     const struct fm_cpu_view *view;
     int64_t index[FM_MAX_DIMS];
-    int64_t offset;             /* of the current run's first element */
-    int64_t left;               /* elements of the range not yet handed out */
+    int64_t offset; /* of the current run's first element */
+    int64_t left;   /* elements of the range not yet handed out */
 };
 void fm_cpu_runs_begin(struct fm_cpu_runs *runs, const struct fm_cpu_view *view, int64_t begin, int64_t count);
 /* length of the next run, its element offset in *offset; 0 at the end */
@@ -69,10 +71,17 @@ int64_t fm_cpu_runs_next(struct fm_cpu_runs *runs, int64_t *offset);
 void fm_cpu_row_load(float *to, const void *from, enum fm_dtype dtype, int64_t stride, int64_t n);
 void fm_cpu_row_store(void *to, const float *from, enum fm_dtype dtype, int64_t stride, int64_t n);
 
+/* the same for f32 and bf16 rows that lie apart: shape is rows, elements from row to row, elements of a row */
+void fm_cpu_rows_load(float *to, const void *from, enum fm_dtype dtype, const int64_t shape[3]);
+void fm_cpu_rows_store(void *to, const float *from, enum fm_dtype dtype, const int64_t shape[3]);
+
 /* Column sums of rows x n floats, rows pitch apart, n <= FM_COLUMNS, rows * n <= FM_BLOCK, added to sum[n]. */
 void fm_cpu_columns_add(double *sum, const float *x, int64_t pitch, int64_t rows, int64_t n);
 /* how many dense rows of n go side by side as one row of FM_COLUMNS or fewer */
-static inline int64_t fm_fold(int64_t n) { return n < 128 ? 256 / n : 1; }
+static inline int64_t fm_fold(int64_t n)
+{
+    return n < 128 ? 256 / n : 1;
+}
 
 /* fn(context, begin, end, part) for parts of [0, count), part < threads; at least grain items a part */
 typedef void fm_cpu_range_fn(void *context, int64_t begin, int64_t end, int part);
@@ -94,12 +103,27 @@ static inline void *fm_cpu_in_data(const struct fm_cpu_call *call, uint32_t i)
 {
     return call->data[call->problem.n_out + i];
 }
-static inline int64_t fm_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t fm_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t fm_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static inline int64_t fm_align(int64_t bytes) { return (bytes + FM_ALIGN - 1) / FM_ALIGN * FM_ALIGN; }
+static inline int64_t fm_min_i64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static inline int64_t fm_max_i64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+static inline int64_t fm_ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+static inline int64_t fm_align(int64_t bytes)
+{
+    return (bytes + FM_ALIGN - 1) / FM_ALIGN * FM_ALIGN;
+}
 
-union fm_bits { float f; uint32_t u; };
+union fm_bits {
+    float f;
+    uint32_t u;
+};
 
 static inline float fm_from_bf16(uint16_t x)
 {

@@ -1,48 +1,64 @@
 /* LAYER_NORM and its gradient: rows along the last dimension. */
 #include "probes/backends/cpu/kernels_internal.h"
 
-#define MAX_ROW FM_BLOCK
-#define BLOCK_ROWS 64           /* rows whose weight gradients are added in f32 before going to f64 */
+#define MAX_ROW    FM_BLOCK
+#define BLOCK_ROWS 64 /* rows whose weight gradients are added in f32 before going to f64 */
 
 struct layer {
-    struct fm_cpu_view view[5];     /* y, x, mean, rstd | dx, g, x, mean, rstd; the statistics expanded along the row */
+    struct fm_cpu_view view[5]; /* y, x, mean, rstd | dx, g, x, mean, rstd; the statistics expanded along the row */
     const float *weight, *bias;
     int64_t n, rows;
     float eps;
-    double *sums;               /* parts x 2 x n: dweight, dbias */
+    double *sums; /* parts x 2 x n: dweight, dbias */
 };
 
-struct moments { float mean, rstd; };
+struct moments {
+    float mean, rstd;
+};
 
-FM_CLONES static struct moments normalize_row(float *y, const float *x, const struct layer *s)
+/* Step by step over the rows of a block: a row's reductions are long chains that only other rows can hide. */
+FM_CLONES static void normalize_block(float *y, const float *x, const struct layer *s, int64_t rows, struct moments *m)
 {
     const float *weight = s->weight, *bias = s->bias;
     int64_t n = s->n;
-    float sum = 0, square = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = x + r * n;
+        float sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += x[i];
-    float mean = sum / (float)n;
+        for (int64_t i = 0; i < n; i++) sum += row[i];
+        m[r].mean = sum / (float)n;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = x + r * n;
+        float square = 0, mean = m[r].mean;
 #pragma omp simd reduction(+ : square)
-    for (int64_t i = 0; i < n; i++) square += (x[i] - mean) * (x[i] - mean);
-    float rstd = 1.0f / __builtin_sqrtf(square / (float)n + s->eps);
+        for (int64_t i = 0; i < n; i++) square += (row[i] - mean) * (row[i] - mean);
+        m[r].rstd = 1.0f / sqrtf(square / (float)n + s->eps);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = x + r * n;
+        float *to = y + r * n, mean = m[r].mean, rstd = m[r].rstd;
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * weight[i] + bias[i];
-    return (struct moments){ mean, rstd };
+        for (int64_t i = 0; i < n; i++) to[i] = (row[i] - mean) * rstd * weight[i] + bias[i];
+    }
 }
 
-/* the next row's place in an expanded view of the statistics */
-static void store_stat(const struct fm_cpu_view *view, struct fm_cpu_runs *runs, float value)
+/* Row i of a view of the statistics, which is expanded along the row. */
+static void store_stat(const struct fm_cpu_view *view, int64_t i, float value)
 {
     int64_t at = 0;
-    fm_cpu_runs_next(runs, &at);
-    fm_cpu_row_store(view->data + at * fm_dtype_bytes(view->dtype), &value, view->dtype, 1, 1);
+    for (int d = 1; d < view->ndim; d++) at += i % view->size[d] * view->stride[d], i /= view->size[d];
+    if (view->dtype == FM_F32)
+        ((float *)(void *)view->data)[at] = value;
+    else
+        fm_cpu_row_store(view->data + at * fm_dtype_bytes(view->dtype), &value, view->dtype, 1, 1);
 }
 
-static float load_stat(const struct fm_cpu_view *view, struct fm_cpu_runs *runs)
+static float load_stat(const struct fm_cpu_view *view, int64_t i)
 {
     int64_t at = 0;
     float value;
-    fm_cpu_runs_next(runs, &at);
+    for (int d = 1; d < view->ndim; d++) at += i % view->size[d] * view->stride[d], i /= view->size[d];
     if (view->dtype == FM_F32) return ((const float *)(const void *)view->data)[at];
     fm_cpu_row_load(&value, view->data + at * fm_dtype_bytes(view->dtype), view->dtype, 1, 1);
     return value;
@@ -53,18 +69,16 @@ static void normalize_rows(void *context, int64_t begin, int64_t end, int part)
     const struct layer *s = context;
     float in[MAX_ROW], out[MAX_ROW];
     int64_t n = s->n, block = fm_max_i64(1, FM_TILE / n);
-    struct fm_cpu_runs mean, rstd;
+    struct moments m[FM_TILE];
     (void)part;
-    fm_cpu_runs_begin(&mean, &s->view[2], begin * n, (end - begin) * n);
-    fm_cpu_runs_begin(&rstd, &s->view[3], begin * n, (end - begin) * n);
     for (int64_t row = begin; row < end; row += block) {
         int64_t rows = fm_min_i64(block, end - row);
         const float *x = fm_cpu_view_load(&s->view[1], row * n, rows * n, in);
         float *y = fm_cpu_view_open(&s->view[0], row * n, rows * n, out);
+        normalize_block(y, x, s, rows, m);
         for (int64_t r = 0; r < rows; r++) {
-            struct moments m = normalize_row(y + r * n, x + r * n, s);
-            store_stat(&s->view[2], &mean, m.mean);
-            store_stat(&s->view[3], &rstd, m.rstd);
+            store_stat(&s->view[2], row + r, m[r].mean);
+            store_stat(&s->view[3], row + r, m[r].rstd);
         }
         fm_cpu_view_close(&s->view[0], row * n, rows * n, y);
     }
@@ -77,7 +91,8 @@ static void load_vector(float *values, const struct fm_operand *operand, const v
 }
 
 /* joins operands index[0 .. count) with the last dimension innermost; those after `full` are expanded along it */
-static fm_status join_rows(struct layer *s, const struct fm_cpu_call *call, const int *index, int count, struct fm_err *err)
+static fm_status join_rows(struct layer *s, const struct fm_cpu_call *call, const int *index, int count,
+                           struct fm_err *err)
 {
     struct fm_operand expanded[5];
     const struct fm_operand *operand[5], *like = &call->problem.operand[0];
@@ -91,8 +106,8 @@ static fm_status join_rows(struct layer *s, const struct fm_cpu_call *call, cons
     }
     s->n = like->size[like->ndim - 1];
     if (s->n > MAX_ROW)
-        return FM_FAIL(err, FM_UNSUPPORTED, "cpu %s: rows of %lld elements, at most %d", fm_kernel_name(call->problem.kernel),
-                       (long long)s->n, MAX_ROW);
+        return FM_FAIL(err, FM_UNSUPPORTED, "cpu %s: rows of %lld elements, at most %d",
+                       fm_kernel_name(call->problem.kernel), (long long)s->n, MAX_ROW);
     s->rows = fm_cpu_join(s->view, operand, data, count, like->ndim - 1) / fm_max_i64(1, s->n);
     return FM_OK;
 }
@@ -111,7 +126,8 @@ fm_status fm_cpu_layer_norm(const struct fm_cpu_call *call, struct fm_err *err)
 }
 
 /* one row of dx; adds the row's share of dweight and dbias */
-FM_CLONES static void bwd_row(float *dx, const float *g, const float *x, struct moments m, const struct layer *s, float *sums)
+FM_CLONES static void bwd_row(float *dx, const float *g, const float *x, struct moments m, const struct layer *s,
+                              float *sums)
 {
     const float *weight = s->weight;
     float *dweight = sums, *dbias = sums + s->n;
@@ -140,17 +156,15 @@ static void bwd_rows(void *context, int64_t begin, int64_t end, int part)
     float gb[MAX_ROW], xb[MAX_ROW], out[MAX_ROW], block_sums[2 * MAX_ROW];
     int64_t n = s->n, block = fm_max_i64(1, fm_min_i64(BLOCK_ROWS, MAX_ROW / 4 / n));
     double *sums = s->sums + (int64_t)part * 2 * n;
-    struct fm_cpu_runs mean, rstd;
-    fm_cpu_runs_begin(&mean, &s->view[3], begin * n, (end - begin) * n);
-    fm_cpu_runs_begin(&rstd, &s->view[4], begin * n, (end - begin) * n);
     memset(sums, 0, (size_t)n * 2 * sizeof *sums);
     for (int64_t row = begin; row < end; row += block) {
         int64_t rows = fm_min_i64(block, end - row);
-        const float *g = fm_cpu_view_load(&s->view[1], row * n, rows * n, gb), *x = fm_cpu_view_load(&s->view[2], row * n, rows * n, xb);
+        const float *g = fm_cpu_view_load(&s->view[1], row * n, rows * n, gb),
+                    *x = fm_cpu_view_load(&s->view[2], row * n, rows * n, xb);
         float *dx = fm_cpu_view_open(&s->view[0], row * n, rows * n, out);
         memset(block_sums, 0, (size_t)n * 2 * sizeof *block_sums);
         for (int64_t r = 0; r < rows; r++) {
-            struct moments m = { load_stat(&s->view[3], &mean), load_stat(&s->view[4], &rstd) };
+            struct moments m = { load_stat(&s->view[3], row + r), load_stat(&s->view[4], row + r) };
             bwd_row(dx + r * n, g + r * n, x + r * n, m, s, block_sums);
         }
         for (int64_t i = 0; i < 2 * n; i++) sums[i] += (double)block_sums[i];

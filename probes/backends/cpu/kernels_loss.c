@@ -1,22 +1,24 @@
 /* NLL and its gradient: a gather by target, and a scatter into rows of zeros. */
 #include "probes/backends/cpu/kernels_internal.h"
 
-#define NLL_SUMS 8              /* doubles a part: weighted sum, weights, targets out of range; a cache line apart */
+#define NLL_SUMS 8 /* doubles a part: weighted sum, weights, targets out of range; a cache line apart */
 
 struct nll {
-    struct fm_cpu_view view[2];     /* target, logp at class 0 | dx with classes innermost, target expanded */
+    struct fm_cpu_view view[2]; /* target, logp at class 0 | dx with classes innermost, target expanded */
     int64_t classes, class_stride, ignore;
-    const char *weight;         /* NULL: 1 */
+    const char *weight; /* NULL: 1 */
     enum fm_dtype weight_dtype;
     int64_t weight_stride;
     double *sums;
-    float scale;                /* of the gradient: -g / total */
+    float scale; /* of the gradient: -g / total */
 };
 
 static float weight_of(const struct nll *s, int64_t class)
 {
     float weight = 1.0f;
-    if (s->weight) fm_cpu_row_load(&weight, s->weight + class * s->weight_stride * fm_dtype_bytes(s->weight_dtype), s->weight_dtype, 1, 1);
+    if (s->weight)
+        fm_cpu_row_load(&weight, s->weight + class * s->weight_stride * fm_dtype_bytes(s->weight_dtype),
+                        s->weight_dtype, 1, 1);
     return weight;
 }
 
@@ -47,7 +49,8 @@ static void nll_part(void *context, int64_t begin, int64_t end, int part)
                 bad++;
                 continue;
             }
-            fm_cpu_row_load(&value, logp->data + (from + i * logp->stride[0] + k * s->class_stride) * bytes, logp->dtype, 1, 1);
+            fm_cpu_row_load(&value, logp->data + (from + i * logp->stride[0] + k * s->class_stride) * bytes,
+                            logp->dtype, 1, 1);
             float weight = weight_of(s, k);
             sum -= (double)(weight * value);
             total += (double)weight;
@@ -70,7 +73,10 @@ fm_status fm_cpu_nll(const struct fm_cpu_call *call, struct fm_err *err)
     struct fm_operand logp = *fm_cpu_in(call, 0);
     const struct fm_operand *operand[2] = { target, &logp };
     void *data[2] = { fm_cpu_in_data(call, 1), fm_cpu_in_data(call, 0) };
-    struct nll s = { .classes = logp.size[1], .class_stride = logp.stride[1], .ignore = call->problem.attr->ignore_index, .sums = call->workspace };
+    struct nll s = { .classes = logp.size[1],
+                     .class_stride = logp.stride[1],
+                     .ignore = call->problem.attr->ignore_index,
+                     .sums = call->workspace };
     double sum = 0, total = 0, bad = 0;
     if (target->dtype != FM_I64) return fm_cpu_unsupported(call, 3, "targets are i64", err);
     if (logp.dtype == FM_F64) return fm_cpu_unsupported(call, 2, "f64 is the oracle's", err);
@@ -94,7 +100,8 @@ fm_status fm_cpu_nll(const struct fm_cpu_call *call, struct fm_err *err)
 }
 
 /* rows [row, row + rows), classes [first, first + n) */
-static void scatter(const struct nll *s, float *place, struct fm_cpu_runs *targets, int64_t rows, int64_t first, int64_t n)
+static void scatter(const struct nll *s, float *place, struct fm_cpu_runs *targets, int64_t rows, int64_t first,
+                    int64_t n)
 {
     int64_t at = 0;
     memset(place, 0, (size_t)(rows * n) * sizeof *place);

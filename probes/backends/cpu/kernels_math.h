@@ -1,17 +1,16 @@
-/* Float functions that compilers vectorize: branch-free, no library call, no fused multiply-add (the same value in
- * every instruction set). Errors: exp, log 2 ulp in the normal range; erf 1e-6 absolute; results below the smallest normal are 0. */
+/* Float functions that compilers vectorize: branch-free, no library call. Errors: exp, log 2 ulp in the normal range;
+ * erf 1e-6 absolute; results below the smallest normal number are 0. */
 #ifndef FM_PROBES_BACKENDS_CPU_KERNELS_MATH_H
 #define FM_PROBES_BACKENDS_CPU_KERNELS_MATH_H
 
 #include "probes/backends/cpu/kernels_internal.h"
 
-/* coefficients: Cephes expf (Moshier 1989) */
-static inline float fm_expf(float x)
+/* for x <= 88.37, as after a row's maximum is taken off; coefficients: Cephes expf (Moshier 1989) */
+static inline float fm_exp_nonpositive(float x)
 {
-    const float magic = 12582912.0f;            /* 1.5 * 2^23: adding it rounds to an integer */
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
     union fm_bits turns, scale;
     float c = x < -87.0f ? -87.0f : x;
-    c = c > 88.37f ? 88.37f : c;
     turns.f = c * 1.44269504088896341f + magic;
     float n = turns.f - magic;
     float r = c - n * 0.693359375f + n * 2.12194440e-4f;
@@ -24,7 +23,12 @@ static inline float fm_expf(float x)
     p = p * (r * r) + r + 1.0f;
     scale.u = (turns.u + 127u - 0x4b400000u) << 23;
     float y = p * scale.f;
-    y = x < -87.0f ? 0.0f : y;
+    return x < -87.0f ? 0.0f : y;
+}
+
+static inline float fm_expf(float x)
+{
+    float y = fm_exp_nonpositive(x > 88.37f ? 88.37f : x);
     return x > 88.37f ? (float)INFINITY : y;
 }
 
@@ -32,7 +36,7 @@ static inline float fm_expf(float x)
 static inline float fm_logf(float x)
 {
     union fm_bits bits = { .f = x };
-    float small = bits.u < 0x00800000u ? 23.0f : 0.0f;      /* subnormal or zero */
+    float small = bits.u < 0x00800000u ? 23.0f : 0.0f; /* subnormal or zero */
     bits.f = x * (bits.u < 0x00800000u ? 8388608.0f : 1.0f);
     int32_t e = (int32_t)(bits.u - 0x3f3504f3u) >> 23;
     bits.u -= (uint32_t)e << 23;
@@ -79,9 +83,15 @@ static inline float fm_erff(float x)
     return x < -3.95f ? -1.0f : y;
 }
 
-static inline float fm_sigmoidf(float x) { return 1.0f / (1.0f + fm_expf(-x)); }
+static inline float fm_sigmoidf(float x)
+{
+    return 1.0f / (1.0f + fm_expf(-x));
+}
 
-static inline float fm_geluf(float x) { return 0.5f * x * (1.0f + fm_erff(x * 0.70710678118654752f)); }
+static inline float fm_geluf(float x)
+{
+    return 0.5f * x * (1.0f + fm_erff(x * 0.70710678118654752f));
+}
 
 /* Phi(x) + x * phi(x) */
 static inline float fm_gelu_slope(float x)

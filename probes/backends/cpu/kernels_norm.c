@@ -9,17 +9,18 @@
 #include "probes/backends/cpu/kernels_internal.h"
 
 #define MAX_CHANNELS FM_BLOCK
-#define WIDE (MAX_CHANNELS > FM_COLUMNS ? MAX_CHANNELS : FM_COLUMNS)
+#define SUM_BLOCK    (4 * FM_BLOCK) /* elements of a block of many channels */
+#define WIDE         (MAX_CHANNELS > FM_COLUMNS ? MAX_CHANNELS : FM_COLUMNS)
 
 struct norm {
     const struct fm_cpu_call *call;
-    struct fm_cpu_view view[3];             /* of the first segment: y, x | dx, g, x */
-    int64_t step[3];                    /* bytes between segments */
-    int64_t channels, groups, rows, segments;       /* rows of a segment */
-    double *sums;                       /* parts x segments x 2 x channels: mean, m2 | sum g, sum g * (x - mean) */
-    const struct fm_operand *stat;      /* mean's operand; rstd's has the same shape */
+    struct fm_cpu_view view[3];               /* of the first segment: y, x | dx, g, x */
+    int64_t step[3];                          /* bytes between segments */
+    int64_t channels, groups, rows, segments; /* rows of a segment */
+    double *sums;                  /* parts x segments x 2 x channels: mean, m2 | sum g, sum g * (x - mean) */
+    const struct fm_operand *stat; /* mean's operand; rstd's has the same shape */
     void *mean, *rstd;
-    const float *weight, *bias;         /* as floats, channels long; on the caller's stack */
+    const float *weight, *bias; /* as floats, channels long; on the caller's stack */
     double eps;
 };
 
@@ -42,7 +43,8 @@ static float *float_at(float *values, const struct fm_operand *operand, const vo
 }
 
 /* operand k of the call: 0 y, then the others given by index */
-static fm_status norm_init(struct norm *s, const struct fm_cpu_call *call, const int index[3], int count, struct fm_err *err)
+static fm_status norm_init(struct norm *s, const struct fm_cpu_call *call, const int index[3], int count,
+                           struct fm_err *err)
 {
     bool grouped = call->problem.kernel == FM_K_GROUP_NORM || call->problem.kernel == FM_K_GROUP_NORM_BWD;
     struct fm_operand operand[3];
@@ -70,8 +72,19 @@ static fm_status norm_init(struct norm *s, const struct fm_cpu_call *call, const
     return FM_OK;
 }
 
-static int64_t grain_of(const struct norm *s) { return fm_max_i64(1, FM_SMALL / s->channels); }
-static int parts_of(const struct norm *s) { return fm_cpu_parts(s->call->threads, s->rows * s->segments, grain_of(s)); }
+/* rows of a block whose sums are taken in f32: in first-level cache if that leaves enough rows */
+static int64_t block_rows(int64_t channels, int64_t elements)
+{
+    return fm_max_i64(1, (channels < 128 ? elements / 4 : elements) / channels);
+}
+static int64_t grain_of(const struct norm *s)
+{
+    return fm_max_i64(1, FM_SMALL / s->channels);
+}
+static int parts_of(const struct norm *s)
+{
+    return fm_cpu_parts(s->call->threads, s->rows * s->segments, grain_of(s));
+}
 
 static struct fm_cpu_view segment_view(const struct norm *s, int k, int64_t segment)
 {
@@ -81,7 +94,8 @@ static struct fm_cpu_view segment_view(const struct norm *s, int k, int64_t segm
 }
 
 /* sum of squares of x - shift by column, added to square[] */
-FM_CLONES static void square_columns(double *square, const float *shift, const float *x, int64_t pitch, int64_t rows, int64_t n)
+FM_CLONES static void square_columns(double *square, const float *shift, const float *x, int64_t pitch, int64_t rows,
+                                     int64_t n)
 {
     float wide[FM_COLUMNS] = { 0 }, from[FM_COLUMNS];
     int64_t fold = pitch == n ? fm_fold(n) : 1, width = n * fold, r = 0;
@@ -120,8 +134,8 @@ static void merge_block(double *mean, double *m2, double before, const float *x,
 static void moments_part(void *context, int64_t begin, int64_t end, int part)
 {
     const struct norm *s = context;
-    float buffer[FM_BLOCK];
-    int64_t channels = s->channels, block = FM_BLOCK / channels;
+    float buffer[SUM_BLOCK];
+    int64_t channels = s->channels, block = block_rows(channels, SUM_BLOCK);
     for (int64_t segment = 0; segment < s->segments; segment++) {
         double *mean = sums_of(s, part, segment), *m2 = mean + channels;
         int64_t first = fm_max_i64(begin - segment * s->rows, 0), last = fm_min_i64(end - segment * s->rows, s->rows);
@@ -131,7 +145,8 @@ static void moments_part(void *context, int64_t begin, int64_t end, int part)
             int64_t rows = fm_min_i64(block, last - row);
             const float *from = fm_cpu_view_load(&x, row * channels, rows * channels, buffer);
             for (int64_t c = 0; c < channels; c += FM_COLUMNS)
-                merge_block(mean + c, m2 + c, (double)(row - first), from + c, channels, rows, fm_min_i64(FM_COLUMNS, channels - c));
+                merge_block(mean + c, m2 + c, (double)(row - first), from + c, channels, rows,
+                            fm_min_i64(FM_COLUMNS, channels - c));
         }
     }
 }
@@ -180,7 +195,8 @@ static int64_t stat_offset(const struct fm_operand *operand, int64_t segment, in
 static double stat_load(const struct fm_operand *operand, const void *data, int64_t segment, int64_t group)
 {
     float value;
-    fm_cpu_row_load(&value, (const char *)data + stat_offset(operand, segment, group) * fm_dtype_bytes(operand->dtype), operand->dtype, 1, 1);
+    fm_cpu_row_load(&value, (const char *)data + stat_offset(operand, segment, group) * fm_dtype_bytes(operand->dtype),
+                    operand->dtype, 1, 1);
     return (double)value;
 }
 
@@ -231,7 +247,8 @@ static void normalize_part(void *context, int64_t begin, int64_t end, int part)
     int64_t channels = s->channels, width = s->channels / s->groups, range[2];
     (void)part;
     memset(p.d, 0, sizeof p.d);
-    for (int64_t segment = begin / s->rows; segment < s->segments && segment_rows(s, begin, end, segment, range); segment++) {
+    for (int64_t segment = begin / s->rows; segment < s->segments && segment_rows(s, begin, end, segment, range);
+         segment++) {
         for (int64_t c = 0; c < channels; c++) {
             p.mean[c] = (float)stat_load(s->stat, s->mean, segment, c / width);
             p.a[c] = (float)(stat_load(s->stat, s->rstd, segment, c / width) * (double)s->weight[c]);
@@ -253,7 +270,8 @@ static void normalize_part(void *context, int64_t begin, int64_t end, int part)
 static int64_t sums_bytes(const struct fm_problem *problem, int threads, int64_t segments)
 {
     int64_t channels = fm_max_i64(1, problem->operand[0].size[1]);
-    int parts = fm_cpu_parts(threads, fm_operand_numel(&problem->operand[0]) / channels, fm_max_i64(1, FM_SMALL / channels));
+    int parts =
+        fm_cpu_parts(threads, fm_operand_numel(&problem->operand[0]) / channels, fm_max_i64(1, FM_SMALL / channels));
     return fm_align(parts * segments * 2 * channels * (int64_t)sizeof(double));
 }
 
@@ -288,9 +306,11 @@ static void write_moments(struct norm *s)
         store_at(s->rstd, s->stat, stat_offset(s->stat, segment, group), 1 / sqrt(moment[1] + s->eps));
         if (call->problem.kernel != FM_K_BATCH_NORM || !call->data[3] || !call->data[4]) continue;
         int64_t at[2] = { stat_offset(&operand[3], 0, group), stat_offset(&operand[4], 0, group) };
-        double mean = stat_load(&operand[3], call->data[3], 0, group), variance = stat_load(&operand[4], call->data[4], 0, group);
+        double mean = stat_load(&operand[3], call->data[3], 0, group),
+               variance = stat_load(&operand[4], call->data[4], 0, group);
         store_at(call->data[3], &operand[3], at[0], (1 - momentum) * mean + momentum * moment[0]);
-        store_at(call->data[4], &operand[4], at[1], (1 - momentum) * variance + momentum * moment[1] * count / (count - 1));
+        store_at(call->data[4], &operand[4], at[1],
+                 (1 - momentum) * variance + momentum * moment[1] * count / (count - 1));
     }
 }
 
@@ -311,8 +331,14 @@ static fm_status norm_forward(const struct fm_cpu_call *call, struct fm_err *err
     return FM_OK;
 }
 
-fm_status fm_cpu_batch_norm(const struct fm_cpu_call *call, struct fm_err *err) { return norm_forward(call, err); }
-fm_status fm_cpu_group_norm(const struct fm_cpu_call *call, struct fm_err *err) { return norm_forward(call, err); }
+fm_status fm_cpu_batch_norm(const struct fm_cpu_call *call, struct fm_err *err)
+{
+    return norm_forward(call, err);
+}
+fm_status fm_cpu_group_norm(const struct fm_cpu_call *call, struct fm_err *err)
+{
+    return norm_forward(call, err);
+}
 
 fm_status fm_cpu_batch_norm_eval(const struct fm_cpu_call *call, struct fm_err *err)
 {
@@ -335,7 +361,8 @@ fm_status fm_cpu_batch_norm_eval(const struct fm_cpu_call *call, struct fm_err *
 }
 
 /* sums by column of g and of g * (x - mean), added to sum[0 .. n) and product[0 .. n) */
-FM_CLONES static void bwd_columns(double *sum, double *product, const float *mean, const float *g, const float *x, const int64_t shape[3])
+FM_CLONES static void bwd_columns(double *sum, double *product, const float *mean, const float *g, const float *x,
+                                  const int64_t shape[3])
 {
     float total[FM_COLUMNS] = { 0 }, cross[FM_COLUMNS] = { 0 }, from[FM_COLUMNS];
     int64_t pitch = shape[0], rows = shape[1], n = shape[2], r = 0;
@@ -368,10 +395,8 @@ FM_CLONES static void bwd_columns(double *sum, double *product, const float *mea
 static void bwd_sums_part(void *context, int64_t begin, int64_t end, int part)
 {
     const struct norm *s = context;
-    float gb[FM_BLOCK / 2], xb[FM_BLOCK / 2], mean[MAX_CHANNELS];
-    int64_t channels = s->channels, block = fm_max_i64(1, FM_BLOCK / 2 / channels), range[2], width = channels / s->groups;
-    /* a row longer than the buffers is taken in halves */
-    int64_t piece = fm_min_i64(channels, FM_BLOCK / 2);
+    float gb[SUM_BLOCK / 2], xb[SUM_BLOCK / 2], mean[MAX_CHANNELS];
+    int64_t channels = s->channels, block = block_rows(channels, SUM_BLOCK / 2), range[2], width = channels / s->groups;
     for (int64_t segment = 0; segment < s->segments; segment++) {
         double *sum = sums_of(s, part, segment);
         memset(sum, 0, (size_t)channels * 2 * sizeof *sum);
@@ -379,14 +404,12 @@ static void bwd_sums_part(void *context, int64_t begin, int64_t end, int part)
         for (int64_t c = 0; c < channels; c++) mean[c] = (float)stat_load(s->stat, s->mean, segment, c / width);
         struct fm_cpu_view g = segment_view(s, 1, segment), x = segment_view(s, 2, segment);
         for (int64_t row = range[0]; row < range[1]; row += block) {
-            int64_t rows = fm_min_i64(block, range[1] - row);
-            for (int64_t first = 0; first < channels; first += piece) {
-                int64_t width_now = fm_min_i64(piece, channels - first), at = row * channels + first;
-                const float *gr = fm_cpu_view_load(&g, at, rows * width_now, gb), *xr = fm_cpu_view_load(&x, at, rows * width_now, xb);
-                for (int64_t c = 0; c < width_now; c += FM_COLUMNS) {
-                    int64_t shape[3] = { width_now, rows, fm_min_i64(FM_COLUMNS, width_now - c) };
-                    bwd_columns(sum + first + c, sum + channels + first + c, mean + first + c, gr + c, xr + c, shape);
-                }
+            int64_t rows = fm_min_i64(block, range[1] - row), at = row * channels;
+            const float *gr = fm_cpu_view_load(&g, at, rows * channels, gb),
+                        *xr = fm_cpu_view_load(&x, at, rows * channels, xb);
+            for (int64_t c = 0; c < channels; c += FM_COLUMNS) {
+                int64_t shape[3] = { channels, rows, fm_min_i64(FM_COLUMNS, channels - c) };
+                bwd_columns(sum + c, sum + channels + c, mean + c, gr + c, xr + c, shape);
             }
         }
     }
@@ -420,10 +443,12 @@ static void bwd_part(void *context, int64_t begin, int64_t end, int part)
     float gb[FM_BLOCK], xb[FM_BLOCK], out[FM_BLOCK];
     int64_t channels = s->channels, range[2];
     (void)part;
-    for (int64_t segment = begin / s->rows; segment < s->segments && segment_rows(s, begin, end, segment, range); segment++) {
+    for (int64_t segment = begin / s->rows; segment < s->segments && segment_rows(s, begin, end, segment, range);
+         segment++) {
         bwd_pattern(s, &p, segment);
         int64_t block = p.width / channels * fm_max_i64(1, FM_TILE / p.width);
-        struct fm_cpu_view dx = segment_view(s, 0, segment), g = segment_view(s, 1, segment), x = segment_view(s, 2, segment);
+        struct fm_cpu_view dx = segment_view(s, 0, segment), g = segment_view(s, 1, segment),
+                           x = segment_view(s, 2, segment);
         for (int64_t row = range[0]; row < range[1]; row += block) {
             int64_t at = row * channels, count = fm_min_i64(block, range[1] - row) * channels;
             const float *gr = fm_cpu_view_load(&g, at, count, gb), *xr = fm_cpu_view_load(&x, at, count, xb);
@@ -472,5 +497,11 @@ static fm_status norm_backward(const struct fm_cpu_call *call, struct fm_err *er
     return FM_OK;
 }
 
-fm_status fm_cpu_batch_norm_bwd(const struct fm_cpu_call *call, struct fm_err *err) { return norm_backward(call, err); }
-fm_status fm_cpu_group_norm_bwd(const struct fm_cpu_call *call, struct fm_err *err) { return norm_backward(call, err); }
+fm_status fm_cpu_batch_norm_bwd(const struct fm_cpu_call *call, struct fm_err *err)
+{
+    return norm_backward(call, err);
+}
+fm_status fm_cpu_group_norm_bwd(const struct fm_cpu_call *call, struct fm_err *err)
+{
+    return norm_backward(call, err);
+}

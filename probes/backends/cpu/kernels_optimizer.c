@@ -4,18 +4,18 @@
 
 #include <stdatomic.h>
 
-#define MAX_LIST_VIEWS 5        /* operands of a tensor that are read or written */
+#define MAX_LIST_VIEWS 5 /* operands of a tensor that are read or written */
 
 struct optimizer {
     const struct fm_cpu_call *call;
     const struct fm_attr *attr;
-    uint32_t first, apart, tensors;             /* operands of tensor t from first + t * apart */
-    const int *role;                            /* which of them become views */
+    uint32_t first, apart, tensors; /* operands of tensor t from first + t * apart */
+    const int *role;                /* which of them become views */
     int roles;
     void (*update)(const struct optimizer *s, float *const *x, int64_t n);
     /* Adam */
     float lr, decay, beta1, beta2, step_size, root_bias, eps;
-    bool has[MAX_LIST_VIEWS];                   /* set for each tensor */
+    bool has[MAX_LIST_VIEWS]; /* set for each tensor */
     bool first_step;
     float inverse_scale;
     atomic_bool *not_finite;
@@ -87,7 +87,8 @@ static fm_status run_list(struct optimizer *s, struct fm_err *err)
 static bool skipped(const struct fm_cpu_call *call)
 {
     float found = 0;
-    if (call->problem.n_in > 0 && fm_cpu_in_data(call, 0)) fm_cpu_row_load(&found, fm_cpu_in_data(call, 0), fm_cpu_in(call, 0)->dtype, 1, 1);
+    if (call->problem.n_in > 0 && fm_cpu_in_data(call, 0))
+        fm_cpu_row_load(&found, fm_cpu_in_data(call, 0), fm_cpu_in(call, 0)->dtype, 1, 1);
     return found != 0.0f;
 }
 
@@ -126,9 +127,17 @@ fm_status fm_cpu_sgd(const struct fm_cpu_call *call, struct fm_err *err)
 {
     static const int role[] = { SGD_PARAM, SGD_GRAD, SGD_BUF };
     const struct fm_attr *attr = call->problem.attr;
-    struct optimizer s = { .call = call, .attr = attr, .apart = FM_SGD_OPERANDS, .tensors = call->problem.n_out / FM_SGD_OPERANDS,
-                           .role = role, .roles = 3, .update = sgd_update, .lr = (float)attr->lr,
-                           .decay = (float)attr->weight_decay, .beta1 = (float)attr->momentum, .first_step = call->step == 0 };
+    struct optimizer s = { .call = call,
+                           .attr = attr,
+                           .apart = FM_SGD_OPERANDS,
+                           .tensors = call->problem.n_out / FM_SGD_OPERANDS,
+                           .role = role,
+                           .roles = 3,
+                           .update = sgd_update,
+                           .lr = (float)attr->lr,
+                           .decay = (float)attr->weight_decay,
+                           .beta1 = (float)attr->momentum,
+                           .first_step = call->step == 0 };
     return skipped(call) ? FM_OK : run_list(&s, err);
 }
 
@@ -177,11 +186,20 @@ fm_status fm_cpu_adam(const struct fm_cpu_call *call, struct fm_err *err)
     const struct fm_attr *attr = call->problem.attr;
     double t = (double)call->step + 1;
     /* beta1 and beta2 here are what the new value weighs */
-    struct optimizer s = { .call = call, .attr = attr, .apart = FM_ADAM_OPERANDS, .tensors = call->problem.n_out / FM_ADAM_OPERANDS,
-                           .role = role, .roles = 5, .update = adam_update, .lr = (float)attr->lr,
-                           .decay = (float)attr->weight_decay, .beta1 = (float)(1 - attr->alpha), .beta2 = (float)(1 - attr->beta),
+    struct optimizer s = { .call = call,
+                           .attr = attr,
+                           .apart = FM_ADAM_OPERANDS,
+                           .tensors = call->problem.n_out / FM_ADAM_OPERANDS,
+                           .role = role,
+                           .roles = 5,
+                           .update = adam_update,
+                           .lr = (float)attr->lr,
+                           .decay = (float)attr->weight_decay,
+                           .beta1 = (float)(1 - attr->alpha),
+                           .beta2 = (float)(1 - attr->beta),
                            .step_size = (float)(attr->lr / (1 - pow(attr->alpha, t))),
-                           .root_bias = (float)(1 / sqrt(1 - pow(attr->beta, t))), .eps = (float)attr->eps };
+                           .root_bias = (float)(1 / sqrt(1 - pow(attr->beta, t))),
+                           .eps = (float)attr->eps };
     return skipped(call) ? FM_OK : run_list(&s, err);
 }
 
@@ -207,8 +225,15 @@ fm_status fm_cpu_amp_unscale(const struct fm_cpu_call *call, struct fm_err *err)
     static const int role[] = { 0 };
     atomic_bool not_finite = false;
     float scale;
-    struct optimizer s = { .call = call, .attr = call->problem.attr, .first = 1, .apart = 1, .tensors = call->problem.n_out - 1,
-                           .role = role, .roles = 1, .update = unscale_update, .not_finite = &not_finite };
+    struct optimizer s = { .call = call,
+                           .attr = call->problem.attr,
+                           .first = 1,
+                           .apart = 1,
+                           .tensors = call->problem.n_out - 1,
+                           .role = role,
+                           .roles = 1,
+                           .update = unscale_update,
+                           .not_finite = &not_finite };
     fm_cpu_row_load(&scale, fm_cpu_in_data(call, 0), fm_cpu_in(call, 0)->dtype, 1, 1);
     s.inverse_scale = (float)(1 / (double)scale);
     fm_status status = run_list(&s, err);

@@ -7,13 +7,13 @@
 #include "tuner/base/rng.h"
 
 struct draw {
-    struct fm_cpu_view view[4];         /* y, index, x, mask */
+    struct fm_cpu_view view[4]; /* y, index, x, mask */
     int64_t numel;
     uint64_t seed, stream;
-    uint32_t threshold;             /* of 2^24: below it for uniform < alpha */
+    uint32_t threshold; /* of 2^24: below it for uniform < alpha */
     float scale;
     const struct fm_attr *attr;
-    struct fm_example example;      /* INPUT */
+    struct fm_example example; /* INPUT */
     int64_t spatial, channels;
 };
 
@@ -86,8 +86,14 @@ static void dropout_tiles(void *context, int64_t begin, int64_t end, int part)
     }
 }
 
-static uint32_t threshold_of(double alpha) { return (uint32_t)ceil(alpha * 0x1p24); }
-static uint64_t stream_of(const struct fm_cpu_call *call) { return call->problem.attr->stream + call->step * FM_STREAMS_PER_STEP; }
+static uint32_t threshold_of(double alpha)
+{
+    return (uint32_t)ceil(alpha * 0x1p24);
+}
+static uint64_t stream_of(const struct fm_cpu_call *call)
+{
+    return call->problem.attr->stream + call->step * FM_STREAMS_PER_STEP;
+}
 
 fm_status fm_cpu_dropout(const struct fm_cpu_call *call, struct fm_err *err)
 {
@@ -95,7 +101,8 @@ fm_status fm_cpu_dropout(const struct fm_cpu_call *call, struct fm_err *err)
     struct draw s;
     fm_status status = fm_cpu_need_float(call, err);
     if (status != FM_OK) return status;
-    if (!(alpha >= 0 && alpha < 1)) return FM_FAIL(err, FM_INVALID, "cpu DROPOUT: probability %g, wanted in [0, 1)", alpha);
+    if (!(alpha >= 0 && alpha < 1))
+        return FM_FAIL(err, FM_INVALID, "cpu DROPOUT: probability %g, wanted in [0, 1)", alpha);
     draw_init(&s, call);
     s.stream = stream_of(call);
     s.threshold = threshold_of(alpha);
@@ -126,14 +133,18 @@ static void init_tile(const struct draw *s, int64_t begin, int64_t count, float 
         fm_cpu_runs_begin(&runs, &s->view[1], begin, count);
         while ((n = fm_cpu_runs_next(&runs, &at)) > 0) {
             for (int64_t i = 0; i < n; i++)
-                *y++ = (float)(s->attr->alpha * fm_rng_normal(s->seed, s->stream, (uint64_t)(at + i * s->view[1].stride[0])));
+                *y++ = (float)(s->attr->alpha *
+                               fm_rng_normal(s->seed, s->stream, (uint64_t)(at + i * s->view[1].stride[0])));
         }
     }
 }
 
 typedef void make_fn(const struct draw *s, int64_t begin, int64_t n, float *y);
 
-struct make { struct draw *draw; make_fn *fn; };
+struct make {
+    struct draw *draw;
+    make_fn *fn;
+};
 
 static void make_tiles(void *context, int64_t begin, int64_t end, int part)
 {
@@ -162,7 +173,8 @@ fm_status fm_cpu_bernoulli(const struct fm_cpu_call *call, struct fm_err *err)
     struct draw s;
     fm_status status = fm_cpu_need_float(call, err);
     if (status != FM_OK) return status;
-    if (!(alpha > 0 && alpha <= 1)) return FM_FAIL(err, FM_INVALID, "cpu BERNOULLI: keep probability %g, wanted in (0, 1]", alpha);
+    if (!(alpha > 0 && alpha <= 1))
+        return FM_FAIL(err, FM_INVALID, "cpu BERNOULLI: keep probability %g, wanted in (0, 1]", alpha);
     draw_init(&s, call);
     s.stream = stream_of(call);
     s.threshold = threshold_of(alpha);
@@ -175,7 +187,8 @@ fm_status fm_cpu_init(const struct fm_cpu_call *call, struct fm_err *err)
     struct draw s;
     fm_status status = fm_cpu_need_float(call, err);
     if (status != FM_OK) return status;
-    if (call->problem.attr->mode > 2) return FM_FAIL(err, FM_UNSUPPORTED, "cpu INIT: unknown mode %u", call->problem.attr->mode);
+    if (call->problem.attr->mode > 2)
+        return FM_FAIL(err, FM_UNSUPPORTED, "cpu INIT: unknown mode %u", call->problem.attr->mode);
     draw_init(&s, call);
     return make(call, &s, init_tile);
 }
@@ -207,8 +220,10 @@ static void input_value(const struct draw *s, int64_t index, float *value, int64
     for (int d = example.ndim - 1; d >= 0; d--) x[d] = position % example.size[d], position /= example.size[d];
     int32_t channel = s->channels ? (int32_t)(rest % s->channels) : 0;
     example.example += (uint64_t)(s->channels ? rest / s->channels : rest);
-    if (s->channels) *value = fm_example_value(&example, channel, x);
-    else *label = fm_example_label(&example, x);
+    if (s->channels)
+        *value = fm_example_value(&example, channel, x);
+    else
+        *label = fm_example_label(&example, x);
 }
 
 static void input_tiles(void *context, int64_t begin, int64_t end, int part)
@@ -233,7 +248,8 @@ static void input_tiles(void *context, int64_t begin, int64_t end, int part)
         if (!s->channels) continue;
         const float *from = buffer;
         fm_cpu_view_close(&s->view[0], i, count, from);
-        if (s->view[0].dense && s->view[0].dtype == FM_F32) memcpy((float *)(void *)s->view[0].data + i, from, (size_t)count * sizeof *from);
+        if (s->view[0].dense && s->view[0].dtype == FM_F32)
+            memcpy((float *)(void *)s->view[0].data + i, from, (size_t)count * sizeof *from);
     }
 }
 

@@ -9,7 +9,7 @@
 
 struct axes {
     int ndim;
-    int64_t size[FM_MAX_DIMS], from[FM_MAX_DIMS], to[FM_MAX_DIMS];      /* innermost first; strides in x and in y */
+    int64_t size[FM_MAX_DIMS], from[FM_MAX_DIMS], to[FM_MAX_DIMS]; /* innermost first; strides in x and in y */
     int64_t numel;
 };
 
@@ -18,14 +18,14 @@ struct sum {
     char *y;
     enum fm_dtype dtype, to_dtype;
     bool integer, by_column;
-    struct axes kept, reduced;          /* without the innermost run */
-    int64_t run, run_stride, run_to;    /* the innermost dimension: reduced, or kept if by_column */
-    int64_t results;                    /* kept.numel times the columns */
-    int64_t units;                      /* reduced.numel, of whole runs */
+    struct axes kept, reduced;       /* without the innermost run */
+    int64_t run, run_stride, run_to; /* the innermost dimension: reduced, or kept if by_column */
+    int64_t results;                 /* kept.numel times the columns */
+    int64_t units;                   /* reduced.numel, of whole runs */
     double alpha;
-    int parts;                          /* > 1: partials of the reduced range in workspace */
-    double *partial;                    /* parts x results */
-    int64_t *exact;                     /* the same memory, for integers */
+    int parts;       /* > 1: partials of the reduced range in workspace */
+    double *partial; /* parts x results */
+    int64_t *exact;  /* the same memory, for integers */
 };
 
 static void axes_push(struct axes *axes, int64_t size, int64_t from, int64_t to)
@@ -80,7 +80,9 @@ static void sum_plan(struct sum *s, const struct fm_problem *problem, void *cons
             s->run = cut;
         }
     }
-    s->parts = few ? fm_cpu_parts(threads, s->units, fm_max_i64(1, FM_SMALL / fm_max_i64(1, numel / fm_max_i64(1, s->units)))) : 1;
+    s->parts =
+        few ? fm_cpu_parts(threads, s->units, fm_max_i64(1, FM_SMALL / fm_max_i64(1, numel / fm_max_i64(1, s->units))))
+            : 1;
 }
 
 FM_CLONES static double add_row(const float *x, int64_t n)
@@ -134,7 +136,8 @@ static void sum_rows(const struct sum *s, int64_t at, int64_t begin, int64_t end
 }
 
 /* n columns of the column form */
-static void sum_columns(const struct sum *s, int64_t at, int64_t begin, int64_t end, double *result, int64_t *exact, int64_t n)
+static void sum_columns(const struct sum *s, int64_t at, int64_t begin, int64_t end, double *result, int64_t *exact,
+                        int64_t n)
 {
     int64_t bytes = fm_dtype_bytes(s->dtype), from, to;
     float buffer[FM_BLOCK];
@@ -145,20 +148,23 @@ static void sum_columns(const struct sum *s, int64_t at, int64_t begin, int64_t 
         bool dense = s->run_stride == 1 && s->reduced.ndim && s->reduced.from[0] == n;
         if (s->reduced.ndim) rows = fm_min_i64(rows, s->reduced.size[0] - unit % s->reduced.size[0]);
         for (int64_t c = 0; s->integer && c < n; c++)
-            exact[c] += add_integers(x + c * s->run_stride * bytes, s->dtype, s->reduced.ndim ? s->reduced.from[0] : 0, rows);
+            exact[c] +=
+                add_integers(x + c * s->run_stride * bytes, s->dtype, s->reduced.ndim ? s->reduced.from[0] : 0, rows);
         if (!s->integer && s->dtype == FM_F32 && dense) {
             fm_cpu_columns_add(result, (const float *)(const void *)x, n, rows, n);
         } else if (!s->integer) {
             if (dense) fm_cpu_row_load(buffer, x, s->dtype, 1, rows * n);
             for (int64_t r = 0; !dense && r < rows; r++)
-                fm_cpu_row_load(buffer + r * n, x + r * (s->reduced.ndim ? s->reduced.from[0] : 0) * bytes, s->dtype, s->run_stride, n);
+                fm_cpu_row_load(buffer + r * n, x + r * (s->reduced.ndim ? s->reduced.from[0] : 0) * bytes, s->dtype,
+                                s->run_stride, n);
             fm_cpu_columns_add(result, buffer, n, rows, n);
         }
         unit += rows;
     }
 }
 
-static void store_results(const struct sum *s, int64_t to, int64_t stride, const double *result, const int64_t *exact, int64_t n)
+static void store_results(const struct sum *s, int64_t to, int64_t stride, const double *result, const int64_t *exact,
+                          int64_t n)
 {
     int64_t bytes = fm_dtype_bytes(s->to_dtype);
     for (int64_t i = 0; i < n; i++) {
@@ -166,18 +172,23 @@ static void store_results(const struct sum *s, int64_t to, int64_t stride, const
         double value = s->alpha * (s->integer ? (double)exact[i] : result[i]);
         float narrow = (float)value;
         int64_t whole = s->integer && s->alpha == 1.0 ? exact[i] : (int64_t)value;
-        if (s->to_dtype == FM_I64) memcpy(y, &whole, sizeof whole);
-        else fm_cpu_row_store(y, &narrow, s->to_dtype, 1, 1);
+        if (s->to_dtype == FM_I64)
+            memcpy(y, &whole, sizeof whole);
+        else
+            fm_cpu_row_store(y, &narrow, s->to_dtype, 1, 1);
     }
 }
 
 /* sums of kept index k over units [begin, end), for the columns [first, first + n) */
-static void sum_piece(const struct sum *s, int64_t k, const int64_t units[2], int64_t first, int64_t n, double *result, int64_t *exact)
+static void sum_piece(const struct sum *s, int64_t k, const int64_t units[2], int64_t first, int64_t n, double *result,
+                      int64_t *exact)
 {
     int64_t from, to;
     axes_at(&s->kept, k, &from, &to);
-    if (s->by_column) sum_columns(s, from + first * s->run_stride, units[0], units[1], result, exact, n);
-    else sum_rows(s, from, units[0], units[1], result, exact);
+    if (s->by_column)
+        sum_columns(s, from + first * s->run_stride, units[0], units[1], result, exact, n);
+    else
+        sum_rows(s, from, units[0], units[1], result, exact);
 }
 
 /* many results: a range of (kept index, column group) */
@@ -217,8 +228,10 @@ static void sum_combine(const struct sum *s)
         double total = 0;
         int64_t exact = 0;
         for (int p = 0; p < s->parts; p++) {
-            if (s->integer) exact += s->exact[p * s->results + i];
-            else total += s->partial[p * s->results + i];
+            if (s->integer)
+                exact += s->exact[p * s->results + i];
+            else
+                total += s->partial[p * s->results + i];
         }
         axes_at(&s->kept, i / width, &from, &to);
         store_results(s, to + i % width * s->run_to, 0, &total, &exact, 1);
@@ -252,7 +265,7 @@ fm_status fm_cpu_sum(const struct fm_cpu_call *call, struct fm_err *err)
 }
 
 struct argmax {
-    struct fm_cpu_view view[2];             /* x with the dimension innermost, y expanded */
+    struct fm_cpu_view view[2]; /* x with the dimension innermost, y expanded */
     int64_t n, rows;
 };
 
@@ -302,7 +315,8 @@ fm_status fm_cpu_argmax(const struct fm_cpu_call *call, struct fm_err *err)
     const struct fm_operand *operand[2] = { x, &y };
     void *data[2] = { fm_cpu_in_data(call, 0), call->data[0] };
     struct argmax a = { .n = x->size[dim] };
-    if (x->dtype == FM_I64 || x->dtype == FM_F64) return fm_cpu_unsupported(call, 1, "has ARGMAX for f32, bf16, f16 and bool", err);
+    if (x->dtype == FM_I64 || x->dtype == FM_F64)
+        return fm_cpu_unsupported(call, 1, "has ARGMAX for f32, bf16, f16 and bool", err);
     if (y.dtype != FM_I64) return fm_cpu_unsupported(call, 0, "ARGMAX gives i64", err);
     int64_t numel = fm_cpu_join(a.view, operand, data, 2, dim);
     if (numel == 0) return FM_OK;

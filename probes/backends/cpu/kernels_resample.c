@@ -3,15 +3,18 @@
  * The gradient is a gather: a thread owns whole rows of dx and adds, in a fixed order, the rows of g that touch them. */
 #include "probes/backends/cpu/kernels_internal.h"
 
-struct taps { int64_t low, high; float weight[2]; };
+struct taps {
+    int64_t low, high;
+    float weight[2];
+};
 
 struct resample {
-    const struct fm_operand *big, *small;   /* y or g; x or dx: (B, C, H, W) each */
+    const struct fm_operand *big, *small; /* y or g; x or dx: (B, C, H, W) each */
     const char *from;
     char *to;
-    int64_t in[2], out[2];                  /* H, W of x and of y */
+    int64_t in[2], out[2]; /* H, W of x and of y */
     int64_t channels;
-    float *rows;                            /* gradient: W * C floats a part */
+    float *rows; /* gradient: W * C floats a part */
 };
 
 /* PyTorch's: source = scale * (i + 0.5) - 0.5, not below 0; the upper tap stays inside */
@@ -60,12 +63,13 @@ static void interpolate_rows(void *context, int64_t begin, int64_t end, int part
         struct taps h = taps_at(oh, s->in[0], s->out[0]);
         for (int64_t ow = 0; ow < s->out[1]; ow++) {
             struct taps w = taps_at(ow, s->in[1], s->out[1]);
-            const float weight[4] = { h.weight[0] * w.weight[0], h.weight[0] * w.weight[1],
-                                      h.weight[1] * w.weight[0], h.weight[1] * w.weight[1] };
+            const float weight[4] = { h.weight[0] * w.weight[0], h.weight[0] * w.weight[1], h.weight[1] * w.weight[0],
+                                      h.weight[1] * w.weight[1] };
             const int64_t corner[4] = { offset_at(s->small, b, h.low, w.low), offset_at(s->small, b, h.low, w.high),
                                         offset_at(s->small, b, h.high, w.low), offset_at(s->small, b, h.high, w.high) };
             for (int64_t c = 0; c < s->channels; c += FM_TILE) {
-                int64_t n = fm_min_i64(FM_TILE, s->channels - c), at = offset_at(s->big, b, oh, ow) + c * s->big->stride[1];
+                int64_t n = fm_min_i64(FM_TILE, s->channels - c),
+                        at = offset_at(s->big, b, oh, ow) + c * s->big->stride[1];
                 const float *x[4];
                 for (int k = 0; k < 4; k++)
                     x[k] = load_at(s->small, s->from, corner[k] + c * s->small->stride[1], n, buffer[k]);
@@ -85,8 +89,12 @@ static fm_status resample_init(struct resample *s, const struct fm_cpu_call *cal
     fm_status status = fm_cpu_need_float(call, err);
     if (status != FM_OK) return status;
     if (operand[0].ndim != 4) return fm_cpu_unsupported(call, 0, "operands are (B, C, H, W)", err);
-    *s = (struct resample){ .big = &operand[backward], .small = &operand[!backward], .from = call->data[1],
-                            .to = call->data[0], .channels = operand[0].size[1], .rows = call->workspace };
+    *s = (struct resample){ .big = &operand[backward],
+                            .small = &operand[!backward],
+                            .from = call->data[1],
+                            .to = call->data[0],
+                            .channels = operand[0].size[1],
+                            .rows = call->workspace };
     for (int d = 0; d < 2; d++) s->in[d] = s->small->size[d + 2], s->out[d] = s->big->size[d + 2];
     return FM_OK;
 }
@@ -126,7 +134,8 @@ static void spread_row(const struct resample *s, float *row, int64_t b, int64_t 
         for (int64_t c = 0; c < s->channels; c += FM_TILE) {
             int64_t n = fm_min_i64(FM_TILE, s->channels - c);
             const float *g = load_at(s->big, s->from, at + c * s->big->stride[1], n, buffer);
-            spread(row + w.low * s->channels + c, row + w.high * s->channels + c, g, weight * w.weight[0], weight * w.weight[1], n);
+            spread(row + w.low * s->channels + c, row + w.high * s->channels + c, g, weight * w.weight[0],
+                   weight * w.weight[1], n);
         }
     }
 }

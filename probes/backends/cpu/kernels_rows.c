@@ -7,8 +7,10 @@ static inline float from_f16(uint16_t x)
 {
     /* exponent rebias by a multiplication, so that subnormals come out right (public domain, Giesen 2012) */
     union fm_bits bits = { .u = (uint32_t)(x & 0x7fffu) << 13 }, magic = { .u = 113u << 23 };
-    if ((bits.u & (0x7c00u << 13)) == (0x7c00u << 13)) bits.u += (128u - 16u) << 23;
-    else if (!(bits.u & (0x7c00u << 13))) bits.u += 1u << 23, bits.f -= magic.f, bits.u -= (127u - 15u) << 23;
+    if ((bits.u & (0x7c00u << 13)) == (0x7c00u << 13))
+        bits.u += (128u - 16u) << 23;
+    else if (!(bits.u & (0x7c00u << 13)))
+        bits.u += 1u << 23, bits.f -= magic.f, bits.u -= (127u - 15u) << 23;
     bits.u += (127u - 15u) << 23;
     bits.u |= (uint32_t)(x & 0x8000u) << 16;
     return bits.f;
@@ -111,6 +113,42 @@ FM_CLONES static void store_dense(void *to, const float *from, enum fm_dtype dty
         for (int64_t i = 0; i < n; i++) y[i] = (double)from[i];
         break;
     }
+    }
+}
+
+FM_CLONES void fm_cpu_rows_load(float *to, const void *from, enum fm_dtype dtype, const int64_t shape[3])
+{
+    int64_t rows = shape[0], pitch = shape[1], n = shape[2];
+    if (dtype == FM_F32) {
+        const float *x = from;
+        for (int64_t r = 0; r < rows; r++, x += pitch, to += n) {
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) to[i] = x[i];
+        }
+    } else {
+        const uint16_t *x = from;
+        for (int64_t r = 0; r < rows; r++, x += pitch, to += n) {
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) to[i] = fm_from_bf16(x[i]);
+        }
+    }
+}
+
+FM_CLONES void fm_cpu_rows_store(void *to, const float *from, enum fm_dtype dtype, const int64_t shape[3])
+{
+    int64_t rows = shape[0], pitch = shape[1], n = shape[2];
+    if (dtype == FM_F32) {
+        float *y = to;
+        for (int64_t r = 0; r < rows; r++, y += pitch, from += n) {
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) y[i] = from[i];
+        }
+    } else {
+        uint16_t *y = to;
+        for (int64_t r = 0; r < rows; r++, y += pitch, from += n) {
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) y[i] = fm_to_bf16(from[i]);
+        }
     }
 }
 

@@ -3,14 +3,14 @@
 #include "probes/backends/cpu/kernels_math.h"
 
 struct softmax {
-    struct fm_cpu_view view[3];         /* y, x | dx, g, y */
+    struct fm_cpu_view view[3]; /* y, x | dx, g, y */
     int64_t n, rows;
     bool log;
 };
 
-/* Rows are handled a block at a time, FM_TILE elements or one row of it if rows are longer. Very long rows are walked
+/* Rows are handled a block at a time, FM_TILE elements or one row if rows are longer. Very long rows are walked
  * in pieces, three times. */
-#define LONG_ROW FM_BLOCK
+#define LONG_ROW (2 * FM_TILE)
 
 FM_CLONES static float row_max(const float *x, int64_t n)
 {
@@ -46,9 +46,9 @@ FM_CLONES static void row_scale(float *y, const float *x, float scale, float shi
     for (int64_t i = 0; i < n; i++) y[i] = x[i] * scale - shift;
 }
 
-/* Rows of at most FM_NARROW elements: rows side by side in vectors, x and y as [element][row]. */
+/* Rows of at most NARROW elements: rows side by side in vectors, x and y as [element][row]. */
 #define NARROW 8
-#define LANES (FM_TILE / NARROW)
+#define LANES  (FM_TILE / NARROW)
 
 FM_CLONES static void narrow_softmax(float *y, const float *x, int64_t n, int64_t rows, bool log)
 {
@@ -66,7 +66,7 @@ FM_CLONES static void narrow_softmax(float *y, const float *x, int64_t n, int64_
     for (int64_t k = 0; k < n; k++) {
 #pragma omp simd
         for (int64_t r = 0; r < rows; r++) {
-            float e = fm_expf(in[k][r] - top[r]);
+            float e = fm_exp_nonpositive(in[k][r] - top[r]);
             sum[r] += e;
             in[k][r] = log ? in[k][r] - top[r] : e;
         }
@@ -79,23 +79,52 @@ FM_CLONES static void narrow_softmax(float *y, const float *x, int64_t n, int64_
     }
 }
 
+/* Rows padded to whole vectors: loops over them have no remainder, whose exponentials would cost more than the rest.
+ * Step by step over all rows of a block, since a row's reductions are long chains that only other rows can hide. */
+#define LANE      16
+#define PADDED(n) (((n) + LANE - 1) / LANE * LANE)
+
+FM_CLONES static void padded_softmax(float *y, const float *x, int64_t n, int64_t rows, bool log)
+{
+    float block[PADDED(LONG_ROW)], result[FM_TILE / NARROW];
+    int64_t whole = PADDED(n);
+    for (int64_t r = 0; r < rows; r++) {
+        float *row = block + r * whole, top = -(float)INFINITY;
+        for (int64_t i = n; i < whole; i++) row[i] = -(float)INFINITY;
+        memcpy(row, x + r * n, (size_t)n * sizeof *x);
+#pragma omp simd reduction(max : top)
+        for (int64_t i = 0; i < whole; i++) top = row[i] > top ? row[i] : top;
+        result[r] = top;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        float *row = block + r * whole, sum = 0, top = result[r];
+        if (log) {
+#pragma omp simd reduction(+ : sum)
+            for (int64_t i = 0; i < whole; i++) sum += fm_exp_nonpositive(row[i] - top);
+            result[r] = top + logf(sum);
+        } else {
+#pragma omp simd reduction(+ : sum)
+            for (int64_t i = 0; i < whole; i++) {
+                row[i] = fm_exp_nonpositive(row[i] - top);
+                sum += row[i];
+            }
+            result[r] = 1.0f / sum;
+        }
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const float *row = block + r * whole;
+        float factor = log ? 1.0f : result[r], shift = log ? result[r] : 0.0f;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) y[r * n + i] = row[i] * factor - shift;
+    }
+}
+
 static void softmax_block(const struct softmax *s, float *y, const float *x, int64_t rows)
 {
     int64_t n = s->n;
-    if (n <= NARROW) {
-        for (int64_t r = 0; r < rows; r += LANES)
-            narrow_softmax(y + r * n, x + r * n, n, fm_min_i64(LANES, rows - r), s->log);
-        return;
-    }
-    for (int64_t r = 0; r < rows; r++) {
-        float top = row_max(x + r * n, n);
-        if (s->log) {
-            row_scale(y + r * n, x + r * n, 1.0f, top + logf(row_exp_sum(x + r * n, top, n)), n);
-        } else {
-            float sum = row_exp(y + r * n, x + r * n, top, n);
-            row_scale(y + r * n, y + r * n, 1.0f / sum, 0.0f, n);
-        }
-    }
+    if (n > NARROW) padded_softmax(y, x, n, rows, s->log);
+    for (int64_t r = 0; n <= NARROW && r < rows; r += LANES)
+        narrow_softmax(y + r * n, x + r * n, n, fm_min_i64(LANES, rows - r), s->log);
 }
 
 static void long_row(const struct softmax *s, int64_t row)
@@ -111,8 +140,10 @@ static void long_row(const struct softmax *s, int64_t row)
             if (pass == 1) sum += (double)row_exp_sum(x, top, n);
             if (pass < 2) continue;
             float *y = fm_cpu_view_open(&s->view[0], at, n, out);
-            if (s->log) row_scale(y, x, 1.0f, top + (float)log(sum), n);
-            else row_exp(y, x, top, n), row_scale(y, y, (float)(1 / sum), 0.0f, n);
+            if (s->log)
+                row_scale(y, x, 1.0f, top + (float)log(sum), n);
+            else
+                row_exp(y, x, top, n), row_scale(y, y, (float)(1 / sum), 0.0f, n);
             fm_cpu_view_close(&s->view[0], at, n, y);
         }
     }
@@ -156,7 +187,7 @@ fm_status fm_cpu_softmax(const struct fm_cpu_call *call, struct fm_err *err)
     return FM_OK;
 }
 
-/* the row's sum: of g * y, or of g */
+/* the sum of g * y, or of g */
 FM_CLONES static float bwd_sum(const float *g, const float *y, int64_t n, bool log)
 {
     float sum = 0;
@@ -170,14 +201,40 @@ FM_CLONES static float bwd_sum(const float *g, const float *y, int64_t n, bool l
     return sum;
 }
 
-FM_CLONES static void bwd_row(float *dx, const float *g, const float *y, float sum, int64_t n, bool log)
+/* whole rows of n, or one piece of a long row whose sum is given */
+FM_CLONES static void bwd_rows(float *dx, const float *g, const float *y, int64_t n, int64_t rows, const float *given,
+                               bool log)
 {
+    float e[FM_TILE], sums[FM_TILE];
     if (log) {
+        /* over all rows at once: no remainders */
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) dx[i] = g[i] - fm_expf(y[i]) * sum;
-    } else {
+        for (int64_t i = 0; i < n * rows; i++) e[i] = fm_expf(y[i]);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const float *gr = g + r * n, *yr = y + r * n;
+        float sum = 0;
+        if (given) {
+            sum = *given;
+        } else if (log) {
+#pragma omp simd reduction(+ : sum)
+            for (int64_t i = 0; i < n; i++) sum += gr[i];
+        } else {
+#pragma omp simd reduction(+ : sum)
+            for (int64_t i = 0; i < n; i++) sum += gr[i] * yr[i];
+        }
+        sums[r] = sum;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const float *gr = g + r * n, *yr = y + r * n, *power = e + r * n;
+        float *to = dx + r * n, sum = sums[r];
+        if (log) {
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) dx[i] = (g[i] - sum) * y[i];
+            for (int64_t i = 0; i < n; i++) to[i] = gr[i] - power[i] * sum;
+        } else {
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) to[i] = (gr[i] - sum) * yr[i];
+        }
     }
 }
 
@@ -200,12 +257,11 @@ static void softmax_bwd_rows(void *context, int64_t begin, int64_t end, int part
                     total += (double)bwd_sum(g, y, count, s->log);
                     continue;
                 }
-                float *dx = fm_cpu_view_open(&s->view[0], at, count, buffer[0]);
-                for (int64_t k = 0; k < count; k += s->n) {
-                    int64_t n = fm_min_i64(s->n, count - k);
-                    float sum = s->n > FM_TILE ? (float)total : bwd_sum(g + k, y + k, n, s->log);
-                    bwd_row(dx + k, g + k, y + k, sum, n, s->log);
-                }
+                float *dx = fm_cpu_view_open(&s->view[0], at, count, buffer[0]), sum = (float)total;
+                if (s->n > FM_TILE)
+                    bwd_rows(dx, g, y, count, 1, &sum, s->log);
+                else
+                    bwd_rows(dx, g, y, s->n, rows, NULL, s->log);
                 fm_cpu_view_close(&s->view[0], at, count, dx);
             }
         }
