@@ -60,6 +60,17 @@ int64_t fm_cell_val_batch(const struct fm_cell *cell, int64_t train_batch)
     return train_batch;
 }
 
+void fm_cell_describe(const struct fm_cell *cell, struct fm_buf *out)
+{
+    const struct fm_workload *w = cell->settings.workload;
+    fm_buf_printf(out, "%s %s", w->name, cell->value[FM_STRATEGY_PRECISION]);
+    for (int i = 0; i < FM_STRATEGY_COUNT; i++) {
+        const char *text = fm_strategies[i]->text ? fm_strategies[i]->text : w->optimizer;
+        if (i != FM_STRATEGY_PRECISION && strcmp(cell->value[i], text) != 0)
+            fm_buf_printf(out, " %s=%s", fm_strategies[i]->name, cell->value[i]);
+    }
+}
+
 bool fm_cell_changes_model(const struct fm_cell *cell)
 {
     for (int i = 0; i < FM_STRATEGY_COUNT; i++)

@@ -54,6 +54,8 @@ fm_status fm_cell_set(struct fm_cell *cell, enum fm_strategy_id id, const char *
 fm_status fm_cell_recipe(const struct fm_cell *cell, struct fm_recipe *recipe, struct fm_err *err) FM_MUST_USE;
 /* validation's batch for a training batch; for FM_VAL_MAX it is searched alone: 0 */
 int64_t fm_cell_val_batch(const struct fm_cell *cell, int64_t train_batch);
+/* "denseunet3d bf16 checkpoint=blocks channels=1/2": precision, then what is not the default */
+void fm_cell_describe(const struct fm_cell *cell, struct fm_buf *out);
 bool fm_cell_changes_model(const struct fm_cell *cell);
 /* everything that changes the model; what only validation or training do is left out */
 uint64_t fm_cell_model_id(const struct fm_cell *cell);
