@@ -49,8 +49,14 @@ static void nll_part(void *context, int64_t begin, int64_t end, int part)
                 bad++;
                 continue;
             }
-            fm_cpu_row_load(&value, logp->data + (from + i * logp->stride[0] + k * s->class_stride) * bytes,
-                            logp->dtype, 1, 1);
+            int64_t place = from + i * logp->stride[0] + k * s->class_stride;
+            /* one element a cache line: a call would cost as much as the miss */
+            if (logp->dtype == FM_F32)
+                value = ((const float *)(const void *)logp->data)[place];
+            else if (logp->dtype == FM_BF16)
+                value = fm_from_bf16(((const uint16_t *)(const void *)logp->data)[place]);
+            else
+                fm_cpu_row_load(&value, logp->data + place * bytes, logp->dtype, 1, 1);
             float weight = weight_of(s, k);
             sum -= (double)(weight * value);
             total += (double)weight;

@@ -83,6 +83,66 @@ static void interpolate_rows(void *context, int64_t begin, int64_t end, int part
     }
 }
 
+/* Dense rows: the two input rows are mixed first, then pixels of the mix. Fits where a row of x has at most MIX floats
+ * and a row of y at most WIDE pixels. */
+#define MIX  (2 * FM_BLOCK)
+#define WIDE 1024
+
+struct mixer {
+    const struct resample *s;
+    struct taps column[WIDE];
+};
+
+FM_CLONES static void mix_rows(float *mix, const float *low, const float *high, const struct taps *h, int64_t n)
+{
+    float p = h->weight[0], q = h->weight[1];
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) mix[i] = low[i] * p + high[i] * q;
+}
+
+/* pixels of a row, one after another in y */
+FM_CLONES static void mix_columns(float *y, const float *mix, const struct taps *column, int64_t pixels, int64_t n)
+{
+    for (int64_t i = 0; i < pixels; i++, y += n) {
+        const float *low = mix + column[i].low * n, *high = mix + column[i].high * n;
+        float p = column[i].weight[0], q = column[i].weight[1];
+#pragma omp simd
+        for (int64_t c = 0; c < n; c++) y[c] = low[c] * p + high[c] * q;
+    }
+}
+
+static void mixed_rows(void *context, int64_t begin, int64_t end, int part)
+{
+    const struct mixer *m = context;
+    const struct resample *s = m->s;
+    float buffer[2][MIX], mix[MIX], out[FM_BLOCK];
+    int64_t length = s->in[1] * s->channels, chunk = fm_max_i64(1, FM_TILE / s->channels);
+    enum fm_dtype from = s->small->dtype, to = s->big->dtype;
+    (void)part;
+    for (int64_t row = begin; row < end; row++) {
+        int64_t b = row / s->out[0], oh = row % s->out[0];
+        struct taps h = taps_at(oh, s->in[0], s->out[0]);
+        const float *rows[2];
+        for (int k = 0; k < 2; k++) {
+            const char *at = s->from + offset_at(s->small, b, k ? h.high : h.low, 0) * fm_dtype_bytes(from);
+            rows[k] = from == FM_F32 ? (const float *)(const void *)at : buffer[k];
+            if (from != FM_F32) fm_cpu_row_load(buffer[k], at, from, 1, length);
+        }
+        mix_rows(mix, rows[0], rows[1], &h, length);
+        for (int64_t ow = 0; ow < s->out[1]; ow += chunk) {
+            int64_t pixels = fm_min_i64(chunk, s->out[1] - ow);
+            char *place = s->to + offset_at(s->big, b, oh, ow) * fm_dtype_bytes(to);
+            mix_columns(to == FM_F32 ? (float *)(void *)place : out, mix, m->column + ow, pixels, s->channels);
+            if (to != FM_F32) fm_cpu_row_store(place, out, to, 1, pixels * s->channels);
+        }
+    }
+}
+
+static bool pixels_dense(const struct fm_operand *o)
+{
+    return (o->stride[1] == 1 || o->size[1] == 1) && (o->stride[3] == o->size[1] || o->size[3] == 1);
+}
+
 static fm_status resample_init(struct resample *s, const struct fm_cpu_call *call, bool backward, struct fm_err *err)
 {
     const struct fm_operand *operand = call->problem.operand;
@@ -105,6 +165,13 @@ fm_status fm_cpu_interpolate(const struct fm_cpu_call *call, struct fm_err *err)
     fm_status status = resample_init(&s, call, false, err);
     if (status != FM_OK) return status;
     int64_t row = fm_max_i64(1, s.channels * s.out[1]);
+    if (s.channels > 0 && pixels_dense(s.big) && pixels_dense(s.small) && s.channels * s.in[1] <= MIX &&
+        s.channels <= FM_BLOCK && s.out[1] <= WIDE) {
+        struct mixer m = { .s = &s };
+        for (int64_t ow = 0; ow < s.out[1]; ow++) m.column[ow] = taps_at(ow, s.in[1], s.out[1]);
+        fm_cpu_parallel(call->threads, s.big->size[0] * s.out[0], fm_max_i64(1, FM_SMALL / row), mixed_rows, &m);
+        return FM_OK;
+    }
     fm_cpu_parallel(call->threads, s.big->size[0] * s.out[0], fm_max_i64(1, FM_SMALL / row), interpolate_rows, &s);
     return FM_OK;
 }
