@@ -28,7 +28,8 @@ static void make_parameter(struct lower *l, size_t index)
     if (!x) return;
     set_kind(l, x, p->buffer ? FM_STORAGE_BUFFER : FM_STORAGE_PARAMETER);
     struct fm_attr attr = { .mode = (uint8_t)p->init, .alpha = p->value, .stream = index };
-    record(l, FM_K_INIT, &attr, &x, 1, NULL, 0);
+    if (p->init == FM_INIT_CONSTANT) record_fill(l, x, p->value);
+    else record(l, FM_K_INIT, &attr, &x, 1, NULL, 0);
     struct var *v = new_var(l, x);
     if (!v) return;
     v->param = (int32_t)index;
@@ -66,17 +67,30 @@ static void make_parameters(struct lower *l)
 
 /* ---- bodies ---- */
 
+static void leave_body(struct lower *l)
+{
+    fm_free(l->value);
+    fm_free(l->local);
+    fm_free(l->made_in);
+    fm_free(l->resident);
+    fm_free(l->node_label);
+    l->value = l->local = NULL;
+    l->made_in = l->node_label = NULL;
+    l->resident = NULL;
+}
+
 static fm_status enter_body(struct lower *l, enum fm_body_kind kind)
 {
     l->body = &l->graph->body[kind];
     l->training = l->grad = kind == FM_BODY_TRAIN;
-    fm_free(l->value);
-    fm_free(l->node_label);
-    fm_free(l->resident);
-    l->value = fm_calloc(l->body->value_count + 1, sizeof *l->value);
+    leave_body(l);
+    size_t values = l->body->value_count + 1;
+    l->value = fm_calloc(values, sizeof *l->value);
+    l->local = fm_calloc(values, sizeof *l->local);
+    l->made_in = fm_calloc(values, sizeof *l->made_in);
+    l->resident = fm_calloc(values, sizeof *l->resident);
     l->node_label = fm_calloc(l->body->node_count + 1, sizeof *l->node_label);
-    l->resident = fm_calloc(l->body->value_count + 1, sizeof *l->resident);
-    if (!l->value || !l->node_label || !l->resident) lower_fail(l, FM_NOMEM, "lowering");
+    if (!l->value || !l->local || !l->made_in || !l->resident || !l->node_label) lower_fail(l, FM_NOMEM, "lowering");
     return l->status;
 }
 
@@ -207,9 +221,7 @@ static void release(struct lower *l)
     fm_free(l->param);
     fm_free(l->state);
     fm_free(l->cast_cache);
-    fm_free(l->value);
-    fm_free(l->resident);
-    fm_free(l->node_label);
+    leave_body(l);
     fm_free(l->order);
     fm_free(l->plain);
 }
