@@ -35,9 +35,9 @@ uint64_t fm_replay_address(const struct fm_replay *r, uint32_t storage)
     return fm_allocator_address(r->allocator, r->block[storage]);
 }
 
-static void note_peak(struct fm_replay *r, struct fm_peak *peak, uint32_t instr)
+/* after an allocation; `stats` are the allocator's */
+static inline void note_peak(const struct fm_replay *r, const struct fm_allocator_stats *stats, struct fm_peak *peak, uint32_t instr)
 {
-    const struct fm_allocator_stats *stats = fm_allocator_get_stats(r->allocator);
     if (stats->reserved_bytes > peak->reserved_bytes) peak->reserved_bytes = stats->reserved_bytes;
     if (stats->allocated_bytes <= peak->allocated_bytes) return;
     peak->allocated_bytes = stats->allocated_bytes;
@@ -54,39 +54,40 @@ static fm_status oom(struct fm_replay *r, uint32_t instr, int64_t bytes, fm_stat
     return status;
 }
 
-static int64_t counted(const struct fm_storage *s)
+static inline int64_t counted(const struct fm_storage *s)
 {
-    return (s->bytes + FM_BLOCK_MIN_BYTES - 1) / FM_BLOCK_MIN_BYTES * FM_BLOCK_MIN_BYTES;
+    return (s->bytes + FM_BLOCK_MIN_BYTES - 1) & ~(int64_t)(FM_BLOCK_MIN_BYTES - 1);
 }
 
-static fm_status replay_alloc(struct fm_replay *r, uint32_t instr, uint32_t storage, struct fm_peak *peak, struct fm_err *err)
+static inline fm_status replay_alloc(struct fm_replay *r, uint32_t instr, uint32_t storage, struct fm_peak *peak, struct fm_err *err)
 {
     const struct fm_storage *s = &r->program->storage[storage];
-    uint32_t block;
-    fm_status status = fm_allocator_alloc(r->allocator, s->bytes, 0, &block, err);
+    const struct fm_allocator_stats *stats = fm_allocator_get_stats(r->allocator);
+    int64_t before_bytes = stats->allocated_bytes;
+    fm_status status = fm_allocator_alloc(r->allocator, s->bytes, 0, &r->block[storage], err);
     if (status != FM_OK) return oom(r, instr, s->bytes, status);
-    fm_allocator_set_tag(r->allocator, block, storage + 1);
-    r->block[storage] = block;
-    r->live_bytes[s->kind] += fm_allocator_block_bytes(r->allocator, block);
+    r->live_bytes[s->kind] += stats->allocated_bytes - before_bytes;
     r->counted_bytes += counted(s);
     if (r->counted_bytes > peak->counted_bytes) peak->counted_bytes = r->counted_bytes;
-    note_peak(r, peak, instr);
+    note_peak(r, stats, peak, instr);
     return FM_OK;
 }
 
-static void replay_free(struct fm_replay *r, uint32_t storage)
+static inline void replay_free(struct fm_replay *r, uint32_t storage)
 {
-    r->counted_bytes -= counted(&r->program->storage[storage]);
-    r->live_bytes[r->program->storage[storage].kind] -= fm_allocator_block_bytes(r->allocator, r->block[storage]);
+    const struct fm_storage *s = &r->program->storage[storage];
+    const struct fm_allocator_stats *stats = fm_allocator_get_stats(r->allocator);
+    int64_t before_bytes = stats->allocated_bytes;
     fm_allocator_free(r->allocator, r->block[storage]);
     r->block[storage] = FM_BLOCK_NONE;
+    r->counted_bytes -= counted(s);
+    r->live_bytes[s->kind] -= before_bytes - stats->allocated_bytes;
 }
 
 static void replay_move(struct fm_replay *r, uint32_t to, uint32_t from)
 {
     r->block[to] = r->block[from];
     r->block[from] = FM_BLOCK_NONE;
-    fm_allocator_set_tag(r->allocator, r->block[to], to + 1);
 }
 
 /* the first candidate whose workspace can be allocated (rules 39-41) */
@@ -114,7 +115,7 @@ static fm_status take_workspace(struct fm_replay *r, uint32_t instr, struct fm_r
         r->choice[launch->call] = i;
         r->live_bytes[FM_BREAKDOWN_WORKSPACE] += fm_allocator_block_bytes(r->allocator, *block);
         if (bytes > peak->workspace_bytes) peak->workspace_bytes = bytes;
-        note_peak(r, peak, instr);
+        note_peak(r, fm_allocator_get_stats(r->allocator), peak, instr);
         return FM_OK;
     }
     return FM_OK;
@@ -164,17 +165,27 @@ fm_status fm_replay_section(struct fm_replay *r, enum fm_section section, struct
     return status;
 }
 
+/* what the allocator will do from here on depends on: its blocks, and which storages live in them */
+static uint64_t state_hash(const struct fm_replay *r)
+{
+    for (size_t s = 0; s < r->program->storage_count; s++)
+        if (r->block[s] != FM_BLOCK_NONE) fm_allocator_set_tag(r->allocator, r->block[s], (uint32_t)s + 1);
+    return fm_allocator_state_hash(r->allocator);
+}
+
 fm_status fm_replay_settle(struct fm_replay *r, enum fm_section section, uint32_t at_least, uint32_t *steps, struct fm_err *err)
 {
-    uint64_t before = fm_allocator_state_hash(r->allocator);
+    uint64_t seen[FM_REPLAY_MAX_STEPS + 1];
     uint32_t most = at_least > FM_REPLAY_MAX_STEPS ? at_least : FM_REPLAY_MAX_STEPS;
-    for (*steps = 0; *steps < most;) {
+    bool repeats = false;
+    seen[0] = state_hash(r);
+    for (*steps = 0; *steps < most && !(repeats && *steps >= at_least);) {
         fm_status status = fm_replay_section(r, section, err);
         if (status != FM_OK) return status;
-        ++*steps;
-        uint64_t after = fm_allocator_state_hash(r->allocator);
-        if (after == before && *steps >= at_least) break;
-        before = after;
+        if (++*steps > FM_REPLAY_MAX_STEPS || repeats) continue;
+        seen[*steps] = state_hash(r);
+        /* any earlier state: with a loader, a batch and its predecessor take turns in two places */
+        for (uint32_t i = 0; i < *steps; i++) repeats |= seen[i] == seen[*steps];
     }
     return FM_OK;
 }

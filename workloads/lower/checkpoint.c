@@ -4,14 +4,6 @@
 
 #include "tuner/base/memory.h"
 
-static bool made_inside(const struct fm_body *body, const struct fm_block *block, fm_value v)
-{
-    if (body->value[v].role == FM_ROLE_PARAM) return true;
-    for (size_t s = block->first; s <= block->last; s++)
-        if (body->stmt[s].kind == FM_STMT_OP && body->node[body->stmt[s].a].out == v) return true;
-    return false;
-}
-
 static void hold_input(struct lower *l, struct frame *f, fm_value v)
 {
     for (uint32_t i = 0; i < f->inputs; i++)
@@ -28,12 +20,14 @@ struct frame *checkpoint_begin(struct lower *l, const struct fm_block *block)
     f->block = block;
     f->autocast = l->autocast;
     f->input = lower_alloc(l, &l->arena, MAX_EDGES * sizeof *f->input);
+    uint32_t mark = (uint32_t)(block - body->block) + 1;
     for (size_t s = block->first; s <= block->last && !failed(l); s++) {
         if (body->stmt[s].kind != FM_STMT_OP) continue;
         const struct fm_node *op = &body->node[body->stmt[s].a];
+        l->made_in[op->out] = mark;
         for (uint32_t i = 0; i < op->n_in; i++) {
             fm_value v = body->arg[op->in + i];
-            if (made_inside(body, block, v)) continue;
+            if (body->value[v].role == FM_ROLE_PARAM || l->made_in[v] == mark) continue;
             if (f->inputs == MAX_EDGES) {
                 lower_fail(l, FM_UNSUPPORTED, "block %s reads more than %d outer values", block->name, MAX_EDGES);
                 return NULL;
@@ -51,10 +45,15 @@ void frame_release_slot(struct lower *l, struct frame *f)
     f->inputs = 0;
 }
 
+static void drop_local(struct lower *l, fm_value v)
+{
+    drop_var(l, l->local[v]);
+    l->local[v] = NULL;
+}
+
 void recompute(struct lower *l, struct frame *f)
 {
     const struct fm_body *body = l->body;
-    struct var **local = lower_alloc(l, &l->arena, body->value_count * sizeof *local);
     f->recomputed = lower_alloc(l, &l->arena, (f->slots + 1) * sizeof *f->recomputed);
     if (failed(l)) return;
     struct frame *outer_frame = l->frame;
@@ -66,9 +65,11 @@ void recompute(struct lower *l, struct frame *f)
     l->stopped = f->slots == 0;
     l->recomputed = 0;
     if (f->autocast) autocast_enter(l);
-    for (uint32_t i = 0; i < f->inputs; i++) local[f->input[i].value] = keep_var(f->input[i].var);
-    run_statements(l, f->block->first + 1, f->block->last, local);
-    for (size_t v = 0; v < body->value_count; v++) drop_var(l, local[v]);
+    for (uint32_t i = 0; i < f->inputs; i++) l->local[f->input[i].value] = keep_var(f->input[i].var);
+    run_statements(l, f->block->first + 1, f->block->last, l->local);
+    for (uint32_t i = 0; i < f->inputs; i++) drop_local(l, f->input[i].value);
+    for (size_t s = f->block->first; s <= f->block->last; s++)
+        if (body->stmt[s].kind == FM_STMT_OP) drop_local(l, body->node[body->stmt[s].a].out);
     if (f->autocast) autocast_exit(l);
     if (!failed(l) && l->recomputed != f->slots)
         lower_fail(l, FM_FAILED, "block %s saved %u tensors and recomputed %u", f->block->name, f->slots, l->recomputed);

@@ -78,9 +78,14 @@ struct node {
     struct fm_attr attr;
 };
 
-/* memory that lives as long as one backward graph */
+struct chunk {
+    char *memory;
+    size_t bytes;
+};
+
+/* memory that lives as long as one backward graph; chunk[at - 1] is in use, `used` bytes of it */
 struct arena {
-    char **chunk;
+    struct chunk *chunk;
     size_t chunks, chunk_room, at, used;
 };
 
@@ -105,7 +110,8 @@ struct lower {
     struct tensor **state;          /* per parameter: optimizer state, 3 each */
     struct var **cast_cache;        /* per parameter: its low-precision copy (rule 28) */
     struct var **value;             /* per value of the body, NULL when dead */
-    size_t value_room;
+    struct var **local;             /* likewise, while a block is recomputed */
+    uint32_t *made_in;              /* per value: 1 + the block that makes it, as far as blocks were looked at */
     struct var *loop_var[FM_MAX_LOOP_VARIABLES];
     uint32_t loop_register[FM_MAX_LOOP_VARIABLES];      /* storage that carries it to the next iteration */
     struct tensor **resident;       /* plain loop: per value, its resident input */
@@ -127,7 +133,7 @@ struct lower {
 };
 
 /* ---- tensor.c ---- */
-void *lower_alloc(struct lower *l, struct arena *arena, size_t bytes);      /* zeroed; NULL and status set */
+void *lower_alloc(struct lower *l, struct arena *arena, size_t bytes);      /* zeroed; any size; NULL and status set */
 void lower_fail(struct lower *l, fm_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static inline bool failed(const struct lower *l) { return l->status != FM_OK; }
 void arena_reset(struct arena *arena);

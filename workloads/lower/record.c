@@ -5,18 +5,22 @@
 
 #define MAX_OPERANDS 20
 
+static inline void fill_operand(struct fm_operand *o, const struct tensor *x)
+{
+    if (!x) {
+        *o = (struct fm_operand){ .storage = FM_NONE };
+        return;
+    }
+    *o = (struct fm_operand){ .storage = x->store->id, .dtype = x->dtype, .ndim = x->ndim, .channels = x->store->channels,
+                              .spatial = x->store->spatial, .offset = x->offset };
+    memcpy(o->size, x->size, sizeof o->size);
+    memcpy(o->stride, x->stride, sizeof o->stride);
+}
+
 struct fm_operand operand_of(const struct tensor *x)
 {
-    struct fm_operand o = { .storage = FM_NONE };
-    if (!x) return o;
-    o.storage = x->store->id;
-    o.dtype = x->dtype;
-    o.ndim = x->ndim;
-    o.channels = x->store->channels;
-    o.spatial = x->store->spatial;
-    o.offset = x->offset;
-    memcpy(o.size, x->size, sizeof o.size);
-    memcpy(o.stride, x->stride, sizeof o.stride);
+    struct fm_operand o;
+    fill_operand(&o, x);
     return o;
 }
 
@@ -37,8 +41,8 @@ void record(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr, 
         lower_fail(l, FM_UNSUPPORTED, "a call of %u operands", n_out + n_in);
         return;
     }
-    for (uint32_t i = 0; i < n_out; i++) operand[i] = operand_of(out[i]);
-    for (uint32_t i = 0; i < n_in; i++) operand[n_out + i] = operand_of(in[i]);
+    for (uint32_t i = 0; i < n_out; i++) fill_operand(&operand[i], out[i]);
+    for (uint32_t i = 0; i < n_in; i++) fill_operand(&operand[n_out + i], in[i]);
     record_operands(l, kernel, attr, operand, n_out, n_in);
 }
 

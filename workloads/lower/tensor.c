@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define CHUNK_BYTES ((size_t)1 << 16)
+#define CHUNK_DOUBLINGS 4           /* chunks grow, so that a few of them hold a large graph */
 
 void lower_fail(struct lower *l, fm_status status, const char *format, ...)
 {
@@ -22,33 +23,36 @@ void lower_fail(struct lower *l, fm_status status, const char *format, ...)
 
 /* ---- memory ---- */
 
+/* the next chunk with room for an object: one that was there before the last reset, or a fresh one */
+static struct chunk *next_chunk(struct lower *l, struct arena *arena, size_t bytes)
+{
+    arena->used = 0;
+    while (arena->at < arena->chunks)
+        if (arena->chunk[arena->at++].bytes >= bytes) return &arena->chunk[arena->at - 1];
+    size_t doublings = arena->chunks < CHUNK_DOUBLINGS ? arena->chunks : CHUNK_DOUBLINGS;
+    size_t fresh_bytes = CHUNK_BYTES << doublings;
+    struct chunk *grown = fm_grow(arena->chunk, &arena->chunk_room, arena->chunks + 1, sizeof *grown);
+    if (grown) arena->chunk = grown;
+    struct chunk fresh = { .bytes = fresh_bytes > bytes ? fresh_bytes : bytes };
+    fresh.memory = grown ? fm_realloc(NULL, fresh.bytes, 1) : NULL;
+    if (!fresh.memory) {
+        lower_fail(l, FM_NOMEM, "lowering: %zu bytes", fresh.bytes);
+        return NULL;
+    }
+    arena->chunk[arena->chunks++] = fresh;
+    arena->at = arena->chunks;
+    return &arena->chunk[arena->at - 1];
+}
+
 void *lower_alloc(struct lower *l, struct arena *arena, size_t bytes)
 {
     bytes = (bytes + 15) & ~(size_t)15;
-    if (bytes > CHUNK_BYTES) {
-        lower_fail(l, FM_NOMEM, "lowering: an object of %zu bytes", bytes);
-        return NULL;
-    }
-    if (!arena->chunks || arena->used + bytes > CHUNK_BYTES) {
-        size_t next = arena->chunks && arena->used ? arena->at + 1 : arena->at;
-        if (next >= arena->chunks) {
-            char **grown = fm_grow(arena->chunk, &arena->chunk_room, arena->chunks + 1, sizeof *grown);
-            if (grown) arena->chunk = grown;
-            char *fresh = grown ? fm_calloc(1, CHUNK_BYTES) : NULL;
-            if (!fresh) {
-                lower_fail(l, FM_NOMEM, "lowering");
-                return NULL;
-            }
-            arena->chunk[arena->chunks++] = fresh;
-            next = arena->chunks - 1;
-        }
-        arena->at = next;
-        arena->used = 0;
-    }
-    void *item = arena->chunk[arena->at] + arena->used;
+    struct chunk *chunk = arena->at ? &arena->chunk[arena->at - 1] : NULL;
+    if (!chunk || chunk->bytes - arena->used < bytes) chunk = next_chunk(l, arena, bytes);
+    if (!chunk) return NULL;
+    void *item = chunk->memory + arena->used;
     arena->used += bytes;
-    memset(item, 0, bytes);
-    return item;
+    return memset(item, 0, bytes);
 }
 
 void arena_reset(struct arena *arena)
@@ -59,7 +63,7 @@ void arena_reset(struct arena *arena)
 
 void arena_release(struct arena *arena)
 {
-    for (size_t i = 0; i < arena->chunks; i++) fm_free(arena->chunk[i]);
+    for (size_t i = 0; i < arena->chunks; i++) fm_free(arena->chunk[i].memory);
     fm_free(arena->chunk);
     *arena = (struct arena){ 0 };
 }
@@ -148,6 +152,7 @@ bool is_channels_last(const struct tensor *x)
 
 bool is_dense(const struct tensor *x)
 {
+    if (is_contiguous(x)) return true;
     uint32_t order[FM_RANK], n = 0;
     for (uint32_t d = 0; d < x->ndim; d++) {
         if (x->size[d] == 1) continue;

@@ -1,0 +1,126 @@
+/* Plans a second: building a graph, lowering it and replaying the program through the allocator, on one core.
+ *
+ *     cmake --build build --target bench && build/bench/bench_plan [NETWORK]
+ *
+ * "cold": everything from nothing, its memory given back each time; "warm": program, planner and their arrays are used
+ * again, as a search does. "workspaces": every call that may need one finds a candidate of 1 MiB. */
+#include "probes/memory/planner.h"
+#include "tuner/base/clock.h"
+#include "workloads/lower/lower.h"
+#include "workloads/nets/nets.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MIB (INT64_C(1) << 20)
+#define RUN_NS INT64_C(400000000)
+
+struct subject {
+    const struct fm_workload *workload;
+    const char *key, *value;            /* a setting, or NULL */
+    enum fm_dtype autocast;
+    bool checkpoint;
+};
+
+struct parts { int64_t build_ns, lower_ns, plan_ns; };
+
+struct bench {
+    struct fm_settings settings;
+    struct fm_policy policy;
+    struct fm_program program;
+    struct fm_planner planner;
+    struct fm_workspaces workspaces;
+    struct parts parts;
+};
+
+static fm_status one_plan(struct bench *b, int64_t batch, bool with_workspaces, struct fm_err *err)
+{
+    struct fm_graph graph;
+    struct fm_plan plan;
+    int64_t start_ns = fm_now_ns(fm_clock_system());
+    fm_status status = fm_settings_build(&b->settings, batch, 0, &graph, err);
+    if (status != FM_OK) return status;
+    int64_t built_ns = fm_now_ns(fm_clock_system());
+    status = fm_lower(&graph, &b->policy, &b->program, err);
+    int64_t lowered_ns = fm_now_ns(fm_clock_system());
+    if (status == FM_OK)
+        status = fm_planner_run(&b->planner, &b->program, with_workspaces ? &b->workspaces : NULL, INT64_MAX, &plan, err);
+    b->parts.plan_ns += fm_now_ns(fm_clock_system()) - lowered_ns;
+    b->parts.lower_ns += lowered_ns - built_ns;
+    b->parts.build_ns += built_ns - start_ns;
+    fm_graph_release(&graph);
+    return status;
+}
+
+static void forget(struct bench *b)
+{
+    fm_program_release(&b->program);
+    fm_planner_release(&b->planner);
+}
+
+static fm_status fill_workspaces(struct bench *b, int64_t batch, struct fm_err *err)
+{
+    fm_status status = one_plan(b, batch, false, err);
+    struct fm_workspace_entry entry = { .candidates = { .count = 1, .item = { { .workspace_bytes = MIB } } } };
+    for (size_t i = 0; i < b->program.call_count && status == FM_OK; i++) {
+        entry.key = b->program.call[i].key;
+        if (entry.key) status = fm_workspaces_add(&b->workspaces, &entry, err);
+    }
+    return status;
+}
+
+static fm_status measure(struct bench *b, const char *name, bool cold, bool with_workspaces, struct fm_err *err)
+{
+    enum { BATCHES = 7 };
+    fm_status status = FM_OK;
+    for (int64_t batch = 1; batch <= BATCHES && status == FM_OK; batch++) status = fill_workspaces(b, batch, err);
+    b->parts = (struct parts){ 0 };
+    int64_t start_ns = fm_now_ns(fm_clock_system()), spent_ns = 0, plans = 0;
+    for (; spent_ns < RUN_NS && status == FM_OK; plans++) {
+        if (cold) forget(b);
+        status = one_plan(b, 1 + plans % BATCHES, with_workspaces, err);
+        spent_ns = fm_now_ns(fm_clock_system()) - start_ns;
+    }
+    double each_us = 1e-3 / (double)(plans ? plans : 1);
+    printf("%-28s %-5s %-10s %7.0f/s  build %6.0f  lower %6.0f  plan %6.0f us  (%zu instructions)\n", name,
+           cold ? "cold" : "warm", with_workspaces ? "workspaces" : "-", (double)plans * 1e9 / (double)spent_ns,
+           (double)b->parts.build_ns * each_us, (double)b->parts.lower_ns * each_us, (double)b->parts.plan_ns * each_us,
+           b->program.instr_count);
+    return status;
+}
+
+static fm_status run(const struct subject *s, struct fm_err *err)
+{
+    static uint8_t all[256];
+    char name[64];
+    struct bench b = { .policy = fm_policy_default() };
+    memset(all, 1, sizeof all);
+    fm_settings_default(&b.settings, s->workload);
+    fm_status status = s->key ? fm_settings_set(&b.settings, s->key, s->value, err) : FM_OK;
+    b.policy.autocast = s->autocast;
+    b.policy.loss_scaler = s->autocast == FM_F16;
+    if (s->checkpoint) b.policy.checkpoint = all;
+    (void)snprintf(name, sizeof name, "%s %s %s%s", s->workload->name, s->key ? s->value : "", fm_dtype_name(s->autocast),
+                   s->checkpoint ? " ckpt" : "");
+    for (int i = 0; i < 4 && status == FM_OK; i++) status = measure(&b, name, i % 2, i / 2, err);
+    forget(&b);
+    fm_workspaces_release(&b.workspaces);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    const struct subject subjects[] = {
+        { &fm_denseunet3d, NULL, NULL, FM_F32, false },        { &fm_denseunet3d, NULL, NULL, FM_F16, true },
+        { &fm_segformer, "variant", "b0", FM_F32, false },     { &fm_segformer, "variant", "b5", FM_F32, false },
+        { &fm_segformer, "variant", "b5", FM_BF16, true },
+    };
+    for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++) {
+        struct fm_err err = { 0 };
+        if (argc > 1 && strcmp(argv[1], subjects[i].workload->name) != 0) continue;
+        if (run(&subjects[i], &err) == FM_OK) continue;
+        (void)fprintf(stderr, "bench_plan: %s\n", err.text);
+        return 1;
+    }
+    return 0;
+}
