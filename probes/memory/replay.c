@@ -165,27 +165,30 @@ fm_status fm_replay_section(struct fm_replay *r, enum fm_section section, struct
     return status;
 }
 
-/* what the allocator will do from here on depends on: its blocks, and which storages live in them */
-static uint64_t state_hash(const struct fm_replay *r)
+uint64_t fm_replay_state_hash(const struct fm_replay *r)
 {
     for (size_t s = 0; s < r->program->storage_count; s++)
         if (r->block[s] != FM_BLOCK_NONE) fm_allocator_set_tag(r->allocator, r->block[s], (uint32_t)s + 1);
     return fm_allocator_state_hash(r->allocator);
 }
 
+bool fm_settle_more(struct fm_settle *s, const struct fm_replay *r)
+{
+    uint32_t most = s->at_least > FM_REPLAY_MAX_STEPS ? s->at_least : FM_REPLAY_MAX_STEPS;
+    if (s->begun) s->steps++;
+    s->begun = true;
+    if (!s->repeats && s->steps <= FM_REPLAY_MAX_STEPS) {
+        s->seen[s->steps] = fm_replay_state_hash(r);
+        for (uint32_t i = 0; i < s->steps; i++) s->repeats |= s->seen[i] == s->seen[s->steps];
+    }
+    return s->steps < s->at_least || (s->steps < most && !s->repeats);
+}
+
 fm_status fm_replay_settle(struct fm_replay *r, enum fm_section section, uint32_t at_least, uint32_t *steps, struct fm_err *err)
 {
-    uint64_t seen[FM_REPLAY_MAX_STEPS + 1];
-    uint32_t most = at_least > FM_REPLAY_MAX_STEPS ? at_least : FM_REPLAY_MAX_STEPS;
-    bool repeats = false;
-    seen[0] = state_hash(r);
-    for (*steps = 0; *steps < most && !(repeats && *steps >= at_least);) {
-        fm_status status = fm_replay_section(r, section, err);
-        if (status != FM_OK) return status;
-        if (++*steps > FM_REPLAY_MAX_STEPS || repeats) continue;
-        seen[*steps] = state_hash(r);
-        /* any earlier state: with a loader, a batch and its predecessor take turns in two places */
-        for (uint32_t i = 0; i < *steps; i++) repeats |= seen[i] == seen[*steps];
-    }
-    return FM_OK;
+    struct fm_settle settle = { .at_least = at_least };
+    fm_status status = FM_OK;
+    while (status == FM_OK && fm_settle_more(&settle, r)) status = fm_replay_section(r, section, err);
+    *steps = settle.steps;
+    return status;
 }

@@ -58,8 +58,23 @@ void fm_replay_release(struct fm_replay *replay);           /* frees its arrays,
 /* One section, once. FM_OOM: where and how much in oom_*; FM_UNSUPPORTED: the device cannot run a call, with the reason;
  * FM_FAILED: a workspace was never asked for. */
 fm_status fm_replay_section(struct fm_replay *replay, enum fm_section section, struct fm_err *err) FM_MUST_USE;
-/* A section again and again until the allocator's state at its end repeats, at least `at_least` times, at most
- * max(at_least, FM_REPLAY_MAX_STEPS); *steps counts. */
+/* The allocator's state and which storage lives where: equal at two moments, the same section does the same from there. */
+uint64_t fm_replay_state_hash(const struct fm_replay *replay);
+
+/* How often a section is repeated: until its end finds the state that it, or any earlier end, left before (with a
+ * loader a batch and its predecessor take turns in two places), at least `at_least` times, at most
+ * max(at_least, FM_REPLAY_MAX_STEPS).
+ *
+ *     struct fm_settle settle = { .at_least = 1 };
+ *     while (fm_settle_more(&settle, replay)) ... run the section ...
+ */
+struct fm_settle {
+    uint32_t at_least, steps;                       /* given; steps run so far */
+    bool begun, repeats;
+    uint64_t seen[FM_REPLAY_MAX_STEPS + 1];
+};
+bool fm_settle_more(struct fm_settle *settle, const struct fm_replay *replay);
+/* that loop; *steps counts */
 fm_status fm_replay_settle(struct fm_replay *replay, enum fm_section section, uint32_t at_least, uint32_t *steps,
                            struct fm_err *err) FM_MUST_USE;
 uint64_t fm_replay_address(const struct fm_replay *replay, uint32_t storage);

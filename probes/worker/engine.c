@@ -114,16 +114,10 @@ fm_status fm_engine_run(struct fm_engine *e, enum fm_section section, int64_t *n
 
 fm_status fm_engine_settle(struct fm_engine *e, enum fm_section section, uint32_t at_least, struct fm_err *err)
 {
-    uint64_t before = fm_allocator_state_hash(&e->allocator);
-    uint32_t most = at_least > FM_REPLAY_MAX_STEPS ? at_least : FM_REPLAY_MAX_STEPS;
-    for (uint32_t step = 1; step <= most; step++) {
-        fm_status status = fm_engine_run(e, section, NULL, err);
-        if (status != FM_OK) return status;
-        uint64_t after = fm_allocator_state_hash(&e->allocator);
-        if (after == before && step >= at_least) break;
-        before = after;
-    }
-    return FM_OK;
+    struct fm_settle settle = { .at_least = at_least };
+    fm_status status = FM_OK;
+    while (status == FM_OK && fm_settle_more(&settle, &e->replay)) status = fm_engine_run(e, section, NULL, err);
+    return status;
 }
 
 fm_status fm_engine_check(struct fm_engine *e, struct fm_err *err)
