@@ -255,11 +255,17 @@ fm_value fm_block_end(struct fm_build *b, fm_value result)
 void fm_body_output(struct fm_build *b, fm_value logits) { if (!fm_build_broken(b)) b->body->output = logits; }
 void fm_body_loss(struct fm_build *b, fm_value loss) { if (!fm_build_broken(b)) b->body->loss = loss; }
 
-/* Puts a DROP after each value's last use or hold, whichever is later; parameters live on. */
+/* whether a DROP is still to be placed: parameters live on */
+static bool wants_drop(const struct fm_build *b, const struct fm_body *body, size_t v)
+{
+    return body->value[v].role == FM_ROLE_RESULT && !b->drops_given;
+}
+
+/* Puts a DROP after each value's last use or hold, whichever is later, and notes where blocks begin and end. */
 static void place_drops(struct fm_build *b, struct fm_body *body)
 {
     size_t drops = 0;
-    for (size_t v = 0; v < body->value_count; v++) drops += body->value[v].role == FM_ROLE_RESULT;
+    for (size_t v = 0; v < body->value_count; v++) drops += wants_drop(b, body, v);
     size_t total = body->stmt_count + drops, room = 0;
     struct fm_stmt *all = fm_grow(NULL, &room, total + 1, sizeof *all);
     uint32_t *head = fm_calloc(body->stmt_count + 1, sizeof *head);         /* values dying at a statement, as a list */
@@ -268,7 +274,7 @@ static void place_drops(struct fm_build *b, struct fm_body *body)
         (void)FM_FAIL(&b->err, FM_NOMEM, "graph %s", b->graph.name);
     } else {
         for (size_t v = body->value_count; v-- > 0;) {
-            if (body->value[v].role != FM_ROLE_RESULT) continue;
+            if (!wants_drop(b, body, v)) continue;
             uint32_t at = b->last_use[v] > b->hold_end[v] ? b->last_use[v] : b->hold_end[v];
             next[v] = head[at];
             head[at] = (uint32_t)v + 1;

@@ -19,6 +19,7 @@ struct fm_build {
     fm_value held[MAX_HELD];            /* values held by open scopes */
     uint32_t held_count, scope_first[MAX_SCOPES], scope_locals[MAX_SCOPES], scope_count;    /* arguments, then locals */
     bool in_block;
+    bool drops_given;                   /* the body holds its DROP statements already */
     struct fm_err err;
 };
 

@@ -1,5 +1,5 @@
 /* Shape inference, one rule an op. */
-#include "workloads/graph/graph.h"
+#include "workloads/graph/operands.h"
 
 #include <string.h>
 
@@ -261,15 +261,15 @@ fm_status fm_infer(const struct fm_graph *graph, const struct fm_body *body, con
                    struct fm_value_info *out, struct fm_err *err)
 {
     struct infer c = { .graph = graph, .body = body, .node = node, .out = out, .err = err };
-    if (node->n_in < fm_op_row(node->op)->inputs)
-        return BAD(&c, "%s: %s takes at least %u inputs", node->name, fm_op_row(node->op)->name, fm_op_row(node->op)->inputs);
+    fm_status status = fm_operands_check(graph, body, node, err);
+    if (status != FM_OK) return status;
     for (uint32_t i = 0; i < node->n_in && i < 4; i++) {
         const struct fm_value_info *in = &body->value[body->arg[node->in + i]];
         c.in[i] = &in->shape;
         c.dtype[i] = in->dtype;
     }
     *out = (struct fm_value_info){ .role = FM_ROLE_RESULT, .alias = FM_NO_VALUE };
-    fm_status status = infer_op(&c);
+    status = infer_op(&c);
     if (status != FM_OK) return status;
     double numel = 1;
     for (uint32_t d = 0; d < out->shape.ndim; d++) {
