@@ -180,7 +180,7 @@ fm_status fm_dnn_plan_create(struct fm_dnn *dnn, const struct fm_problem *physic
     if (status != FM_OK) return status;
     struct fm_dnn_plan *plan = fm_calloc(1, sizeof *plan);
     if (!plan) return FM_FAIL(err, FM_NOMEM, "oneDNN plan");
-    status = physical->kernel == FM_K_MATMUL ? fm_dnn_plan_matmul(dnn, physical, plan, err)
+    status = physical->kernel == FM_K_MATMUL ? fm_dnn_plan_matmul(dnn, physical, NULL, plan, err)
                                              : fm_dnn_plan_conv(dnn, physical, plan, err);
     if (status != FM_OK) {
         fm_dnn_plan_destroy(plan);

@@ -319,6 +319,16 @@ static fm_status check_sizes(const struct conv *c, struct fm_err *err)
     return FM_OK;
 }
 
+/* A product where it is one, with less workspace and at least as fast (measured: 768 x 3072 weight gradient 238 ms
+ * against 312) but for an f32 weight gradient with few channels, where the convolution is (71 x 16 at 64^3: 9 ms
+ * against 12). In low precision always: see onednn_pointwise.c. */
+static bool as_product(const struct conv *c)
+{
+    if (!fm_dnn_is_pointwise(c->problem)) return false;
+    const struct fm_operand *w = operand(c, c->roles.weights);
+    return c->compute != FM_F32 || c->roles.direction != FM_DNN_WGRAD || (w->size[0] >= 64 && w->size[1] >= 64);
+}
+
 fm_status fm_dnn_plan_conv(struct fm_dnn *dnn, const struct fm_problem *problem, struct fm_dnn_plan *plan, struct fm_err *err)
 {
     fm_status status = FM_OK;
@@ -328,6 +338,7 @@ fm_status fm_dnn_plan_conv(struct fm_dnn *dnn, const struct fm_problem *problem,
     c.compute = a == b ? a : FM_F32;
     c.result = out == c.compute ? out : FM_F32;
     FM_TRY(check_sizes(&c, err));
+    if (as_product(&c)) return fm_dnn_plan_pointwise(dnn, problem, plan, err);
     FM_TRY(choose_best(&c, err));
     FM_TRY(wanted(&c, err));
     FM_TRY(build(&c, err));

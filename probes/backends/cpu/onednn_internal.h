@@ -73,8 +73,13 @@ fm_status fm_dnn_add_reorder(struct fm_dnn *dnn, struct fm_dnn_plan *plan, const
 
 fm_status fm_dnn_plan_conv(struct fm_dnn *dnn, const struct fm_problem *problem, struct fm_dnn_plan *plan,
                            struct fm_err *err) FM_MUST_USE;
-fm_status fm_dnn_plan_matmul(struct fm_dnn *dnn, const struct fm_problem *problem, struct fm_dnn_plan *plan,
-                             struct fm_err *err) FM_MUST_USE;
+/* place: where each operand lies; NULL: operand i is operand i of the plan */
+fm_status fm_dnn_plan_matmul(struct fm_dnn *dnn, const struct fm_problem *problem, const struct fm_dnn_place *place,
+                             struct fm_dnn_plan *plan, struct fm_err *err) FM_MUST_USE;
+/* a convolution that is a matrix product over positions */
+bool fm_dnn_is_pointwise(const struct fm_problem *problem);
+fm_status fm_dnn_plan_pointwise(struct fm_dnn *dnn, const struct fm_problem *problem, struct fm_dnn_plan *plan,
+                                struct fm_err *err) FM_MUST_USE;
 /* is this implementation one of oneDNN's slow reference loops? */
 bool fm_dnn_is_reference(const char *implementation);
 /* the reason why there is nothing for `dtype` here */

@@ -12,6 +12,7 @@ struct product {
     struct fm_dnn *dnn;
     const struct fm_problem *problem;
     struct fm_dnn_plan *plan;
+    struct fm_dnn_place place[OPERANDS];        /* of the operands as they are given */
     enum fm_dtype compute, result;
     bool late_bias;                             /* added to the stored y instead */
     unsigned copies;                            /* bit i: operand i is copied */
@@ -153,7 +154,7 @@ static fm_status build(struct product *p, struct fm_err *err)
     struct fm_dnn_tensor outer, inner, y_inner = { 0 };
     int count = has_bias(p) && !p->late_bias ? 4 : 3;
     for (int i = 0; i < count; i++) {
-        outer = (struct fm_dnn_tensor){ p->problem->operand[i], { i, 0 }, { 0 } };
+        outer = (struct fm_dnn_tensor){ p->problem->operand[i], p->place[i], { 0 } };
         inner = outer;
         inner.operand = p->want[i];
         bool copy = p->copies >> i & 1;
@@ -174,10 +175,10 @@ static fm_status build(struct product *p, struct fm_err *err)
     p->pd = NULL;
     fm_status status = fm_dnn_add_primitive(p->dnn, p->plan, pd, binding, count, err);
     if (status != FM_OK) return status;
-    struct fm_dnn_tensor y = { p->problem->operand[Y], { Y, 0 }, { 0 } };
+    struct fm_dnn_tensor y = { p->problem->operand[Y], p->place[Y], { 0 } };
     if (p->copies >> Y & 1) fm_dnn_add_own(p->plan, &y, &y_inner, NULL);
     if (p->late_bias) {
-        struct fm_dnn_tensor bias = { p->problem->operand[BIAS], { BIAS, 0 }, { 0 } };
+        struct fm_dnn_tensor bias = { p->problem->operand[BIAS], p->place[BIAS], { 0 } };
         fm_dnn_add_own(p->plan, &y, &y, &bias);
     }
     return FM_OK;
@@ -196,12 +197,13 @@ static fm_status check_sizes(const struct fm_problem *problem, struct fm_err *er
     return FM_OK;
 }
 
-fm_status fm_dnn_plan_matmul(struct fm_dnn *dnn, const struct fm_problem *problem, struct fm_dnn_plan *plan,
-                             struct fm_err *err)
+fm_status fm_dnn_plan_matmul(struct fm_dnn *dnn, const struct fm_problem *problem, const struct fm_dnn_place *place,
+                             struct fm_dnn_plan *plan, struct fm_err *err)
 {
     fm_status status = FM_OK;
     const struct fm_operand *y = &problem->operand[Y], *a = &problem->operand[A], *b = &problem->operand[B];
     struct product p = { .dnn = dnn, .problem = problem, .plan = plan };
+    for (int i = 0; i < OPERANDS; i++) p.place[i] = place ? place[i] : (struct fm_dnn_place){ i, 0 };
     p.compute = a->dtype == b->dtype ? (enum fm_dtype)a->dtype : FM_F32;
     p.result = y->dtype == FM_F32 ? FM_F32 : (enum fm_dtype)y->dtype == p.compute ? p.compute : FM_F32;
     FM_TRY(check_sizes(problem, err));
