@@ -121,8 +121,40 @@ static void stacks(void **state)
     fm_planner_release(&planner);
 }
 
+/* Validation of three passes at full size, against a hand calculation of what its tensors take (GiB, two digits): every
+ * pass's logits and probabilities; the probabilities and a sum; the sum alone. */
+static void ensemble_validation(void **state)
+{
+    (void)state;
+    static const struct { const char *ensemble; int64_t batch; double gib; } rows[] = {
+        { "keep_all", 1, 17.6 }, { "sum", 1, 8.9 },  { "running", 1, 5.4 },
+        { "keep_all", 2, 34.9 }, { "sum", 2, 17.6 }, { "running", 2, 10.7 },
+    };
+    struct fm_program program = { 0 };
+    struct fm_planner planner = { 0 };
+    struct fm_policy policy = fm_policy_default();
+    policy.loop = FM_LOOP_PLAIN;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct fm_err err = { 0 };
+        struct fm_settings settings;
+        struct fm_graph graph;
+        fm_settings_default(&settings, &fm_denseunet3d);
+        assert_int_equal(fm_settings_set(&settings, "n_infers", "3", &err), FM_OK);
+        assert_int_equal(fm_settings_set(&settings, "ensemble", rows[i].ensemble, &err), FM_OK);
+        if (fm_settings_build(&settings, 0, rows[i].batch, &graph, &err) != FM_OK) fail_msg("%s", err.text);
+        if (fm_lower(&graph, &policy, &program, &err) != FM_OK) fail_msg("%s", err.text);
+        double gib = (double)planned(&planner, &program) / 0x1p30;
+        print_message("%-8s batch %" PRId64 ": %.3f GiB planned, %.1f by hand\n", rows[i].ensemble, rows[i].batch, gib, rows[i].gib);
+        assert_true(gib > rows[i].gib * 0.98 && gib < rows[i].gib * 1.02);
+        fm_graph_release(&graph);
+    }
+    fm_program_release(&program);
+    fm_planner_release(&planner);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(whole_steps), cmocka_unit_test(stacks) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(whole_steps), cmocka_unit_test(stacks),
+                                        cmocka_unit_test(ensemble_validation) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

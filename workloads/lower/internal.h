@@ -135,7 +135,7 @@ struct lower {
 /* ---- tensor.c ---- */
 void *lower_alloc(struct lower *l, struct arena *arena, size_t bytes);      /* zeroed; any size; NULL and status set */
 void lower_fail(struct lower *l, fm_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static inline bool failed(const struct lower *l) { return l->status != FM_OK; }
+static inline bool failed(const struct lower *l) { return l->status != FM_OK || l->program->failed; }
 void arena_reset(struct arena *arena);
 void arena_release(struct arena *arena);
 void pool_release(struct pool *pool);
