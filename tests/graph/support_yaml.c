@@ -35,15 +35,30 @@ uint64_t lowering_hash(const struct fm_graph *graph, int policy)
     return hash;
 }
 
+static char *file_text(const char *path)
+{
+    enum { MOST = 1 << 16 };
+    char *text = fm_calloc(MOST, 1);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(text);
+    assert_non_null(file);
+    size_t n = fread(text, 1, MOST, file);
+    assert_true(n > 0 && n < MOST);
+    (void)fclose(file);
+    return text;
+}
+
+char *data_text(const char *name)
+{
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/%s", FM_TEST_DATA_DIR, name);
+    return file_text(path);
+}
+
 char *example_text(void)
 {
     static const char fence[] = "```yaml\n";
-    char *all = fm_calloc(1 << 16, 1);
-    FILE *file = fopen(FM_SOURCE_DIR "/docs/graph-yaml.md", "rb");
-    assert_non_null(all);
-    assert_non_null(file);
-    assert_true(fread(all, 1, (1 << 16) - 1, file) > 0);
-    (void)fclose(file);
+    char *all = file_text(FM_SOURCE_DIR "/docs/graph-yaml.md");
     char *begin = strstr(all, fence), *end = begin ? strstr(begin + sizeof fence - 1, "```") : NULL;
     assert_non_null(end);
     begin += sizeof fence - 1;

@@ -10,6 +10,8 @@ enum { POLICIES = 3 };
 fm_status lower_with(const struct fm_graph *graph, int policy, struct fm_program *program, struct fm_err *err);
 /* the hash of the program; fails the test if there is none */
 uint64_t lowering_hash(const struct fm_graph *graph, int policy);
+/* a file of tests/data; fm_free it */
+char *data_text(const char *name);
 /* the YAML block of docs/graph-yaml.md; fm_free it */
 char *example_text(void);
 

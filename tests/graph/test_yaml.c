@@ -139,6 +139,34 @@ static void test_documented_example(void **state)
     fm_free(text);
 }
 
+/* every operator with every key reads, lowers, and comes back */
+static void test_all_ops(void **state)
+{
+    (void)state;
+    char *text = data_text("graph_all_ops.yaml");
+    struct fm_graph a = read_back(text, 2, 2), b = read_back(text, 3, 3);
+    bool seen[FM_OP_COUNT] = { false };
+    for (int k = 0; k < FM_BODY_COUNT; k++)
+        for (size_t i = 0; i < a.body[k].node_count; i++) seen[a.body[k].node[i].op] = true;
+    for (int op = 0; op < FM_OP_COUNT; op++)
+        if (!seen[op]) fail_msg("%s is not in graph_all_ops.yaml", fm_op_row((enum fm_op)op)->name);
+    struct fm_buf once = written(&a, &b);
+    struct fm_graph c = read_back(fm_buf_text(&once), 2, 2), d = read_back(fm_buf_text(&once), 3, 3);
+    struct fm_buf twice = written(&c, &d);
+    assert_string_equal(fm_buf_text(&twice), fm_buf_text(&once));
+    for (int policy = 0; policy < POLICIES; policy++) {
+        assert_int_equal(lowering_hash(&a, policy), lowering_hash(&c, policy));
+        assert_int_equal(lowering_hash(&b, policy), lowering_hash(&d, policy));
+    }
+    fm_buf_release(&once);
+    fm_buf_release(&twice);
+    fm_graph_release(&a);
+    fm_graph_release(&b);
+    fm_graph_release(&c);
+    fm_graph_release(&d);
+    fm_free(text);
+}
+
 /* "as training" is the training body without a loss */
 static void test_validation_as_training(void **state)
 {
@@ -254,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_documented_example),
+        cmocka_unit_test(test_all_ops),
         cmocka_unit_test(test_validation_as_training),
         cmocka_unit_test(test_not_writable),
         cmocka_unit_test(test_names),

@@ -9,8 +9,8 @@
 
 #define FM_ID_BYTES (FM_NAME_BYTES + 16)    /* of a value's name */
 
-/* what is known of a value of the body: where it was made, and where dropped (NOTHING: it lives) */
-struct fm_known { uint32_t made, dropped; };
+/* what is known of a value of the body: where it was made, dropped, overwritten in place (NOTHING: it was not) */
+struct fm_known { uint32_t made, dropped, overwritten; };
 
 struct fm_reader {
     struct fm_document document;
@@ -56,5 +56,7 @@ fm_status fm_read_shape(struct fm_reader *r, uint32_t node, int64_t batch, struc
 /* the value of a name; alive: and it was not dropped yet */
 fm_status fm_find_value(struct fm_reader *r, uint32_t node, bool alive, fm_value *out);
 fm_status fm_read_call(struct fm_reader *r, uint32_t node);
+/* of a training body: the loss needs a gradient, and all that needs one leads to the loss */
+fm_status fm_check_gradients(struct fm_reader *r, uint32_t loss);
 
 #endif

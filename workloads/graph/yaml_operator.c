@@ -215,7 +215,15 @@ static fm_status read_call_inputs(struct fm_reader *r, struct call *c)
     if (!fm_op_row(c->op)->inputs) return FM_OK;
     if (!in) return BAD(r, c->node, "%s needs 'in': the values it reads", fm_op_row(c->op)->name);
     fm_status status = fm_read_list(r, in, 1, FM_GRAPH_MAX_INPUTS, &item);
-    for (; status == FM_OK && item; item = fm_read_next_item(r, in, item)) status = fm_find_value(r, item, true, &c->in[c->n_in++]);
+    for (; status == FM_OK && item; item = fm_read_next_item(r, in, item)) {
+        fm_value v = FM_NO_VALUE;
+        status = fm_find_value(r, item, true, &v);
+        if (status != FM_OK) return status;
+        if (r->b->body->value[v].role == FM_ROLE_RESULT && r->known[v].overwritten)
+            return BAD(r, item, "'%s' was overwritten in place on line %" PRIu32 "; read that result", text(r, item),
+                       r->document.node[r->known[v].overwritten].line);
+        c->in[c->n_in++] = v;
+    }
     return status;
 }
 
@@ -242,7 +250,8 @@ fm_status fm_read_call(struct fm_reader *r, uint32_t node)
     FM_TRY(fm_read_builder_says(r, node));
     fm_names_add(&r->values, c.id, out);
     if (r->values.failed) return fm_read_no_memory(r);
-    status = note_values(r, node);
+    FM_TRY(note_values(r, node));
+    if (fm_op_row(c.op)->in_place) r->known[c.in[0]].overwritten = node;
 out:
     return status;
 }

@@ -182,6 +182,7 @@ static fm_status read_end_of_body(struct fm_reader *r, uint32_t mapping, enum fm
     if (info->role != FM_ROLE_RESULT || info->dtype != FM_F32 || fm_shape_numel(&info->shape) != 1)
         return BAD(r, loss, "the loss must be one f32 element that the body computes");
     fm_body_loss(r->b, v);
+    status = fm_check_gradients(r, loss);
 out:
     return status;
 }

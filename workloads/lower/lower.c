@@ -209,6 +209,10 @@ static void settle_layouts(struct lower *l)
         if (o->storage == FM_NONE || o->storage >= l->plain_room || !l->plain[o->storage]) continue;
         o->channels = o->spatial = 0;
     }
+    for (uint32_t i = 0; i < l->program->call_count; i++) {     /* a problem's key knows its operands' layout */
+        struct fm_problem problem = fm_program_problem(l->program, i);
+        if (l->program->call[i].key) l->program->call[i].key = fm_problem_key(&problem);
+    }
 }
 
 static void release(struct lower *l)
