@@ -31,6 +31,23 @@ static int choice_index(const char *choices, const char *value)
     return -1;
 }
 
+static fm_status no_choice(const struct fm_setting *s, const char *value, struct fm_err *err)
+{
+    char text[160];
+    const char *name[16], *near;
+    size_t n = 0;
+    (void)snprintf(text, sizeof text, "%s", s->choices);
+    for (char *at = text; at && n < 16;) {
+        char *comma = strchr(at, ',');
+        if (comma) *comma++ = '\0';
+        name[n++] = at;
+        at = comma;
+    }
+    near = fm_nearest(value, name, n);
+    return FM_FAIL(err, FM_INVALID, "%s: unknown value '%s'%s%s%s (%s)", s->name, value, near ? "; did you mean '" : "",
+                   near ? near : "", near ? "'?" : "", s->choices);
+}
+
 static fm_status set_value(const struct fm_setting *s, const char *text, struct fm_setting_value *v, struct fm_err *err)
 {
     switch (s->kind) {
@@ -44,7 +61,7 @@ static fm_status set_value(const struct fm_setting *s, const char *text, struct 
         break;
     case FM_SETTING_CHOICE:
         v->number = choice_index(s->choices, text);
-        if (v->number < 0) return FM_FAIL(err, FM_INVALID, "%s: unknown value '%s'; one of %s", s->name, text, s->choices);
+        if (v->number < 0) return no_choice(s, text, err);
         break;
     case FM_SETTING_SIZE:
         if (!fm_parse_sizes(text, v->size, s->dims))

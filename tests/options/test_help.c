@@ -1,0 +1,234 @@
+/* Help and man page: made from the same table as the parser, so that each option is there,
+ * and only where it is taken. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/options/support_options.h"
+#include "tuner/base/memory.h"
+#include "tuner/options_table.h"
+
+static const enum fm_command topics[] = {
+    FM_COMMAND_RUN,     FM_COMMAND_PLAN,   FM_COMMAND_SHOW_WORKLOADS, FM_COMMAND_SHOW_WORKLOAD,
+    FM_COMMAND_DEVICES, FM_COMMAND_REPORT, FM_COMMAND_HELP,
+};
+#define TOPICS (sizeof topics / sizeof topics[0])
+
+static size_t columns(const char *text, size_t bytes)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < bytes; i++) n += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return n;
+}
+
+/* lines, each within 100 columns, without a blank at its end */
+static size_t check_lines(const char *text)
+{
+    size_t lines = 0;
+    for (const char *at = text; *at; lines++) {
+        const char *end = strchr(at, '\n');
+        assert_non_null(end);
+        if (columns(at, (size_t)(end - at)) > 100 || (end > at && end[-1] == ' '))
+            fail_msg("'%.*s'", (int)(end - at), at);
+        at = end + 1;
+    }
+    return lines;
+}
+
+static void test_each_option_is_in_help(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < TOPICS; t++) {
+        struct fm_buf text = FM_BUF(1 << 16);
+        fm_options_help(topics[t], &text);
+        assert_true(fm_buf_ok(&text));
+        for (int id = 0; id < FM_OPTION_COUNT && topics[t] != FM_COMMAND_HELP; id++) {
+            const struct fm_option *o = &fm_option_table[id];
+            char flag[80];
+            (void)snprintf(flag, sizeof flag, "\n  --%s%s%s", o->name, o->argument ? " " : "",
+                           o->argument ? o->argument : "");
+            bool there = strstr(fm_buf_text(&text), flag) != NULL;
+            if (there != fm_option_of((enum fm_option_id)id, topics[t]))
+                fail_msg("%s: --%s", fm_commands[topics[t]].name, o->name);
+        }
+        size_t lines = check_lines(fm_buf_text(&text));
+        assert_in_range(lines, 5, 80);      /* two screens */
+        fm_buf_release(&text);
+    }
+    assert_int_equal(fm_memory_live, 0);
+}
+
+/* what help says is taken: each default, and each value of a strategy that is a list of words */
+static void test_defaults_and_values_parse(void **state)
+{
+    (void)state;
+    for (int id = 0; id < FM_OPTION_COUNT; id++) {
+        const struct fm_option *o = &fm_option_table[id];
+        const char *text = fm_option_default((enum fm_option_id)id);
+        char line[256];
+        struct fm_options options;
+        struct fm_err err = { 0 };
+        if (*text) {
+            (void)snprintf(line, sizeof line, "plan --%s %s", o->name, text);
+            if (fm_test_parse(line, &options, &err) != FM_OK) fail_msg("%s: %s", line, err.text);
+            fm_options_release(&options);
+        }
+        if (o->kind != FM_OPTION_STRATEGY || strchr(fm_strategies[o->strategy]->values, ' ')) continue;
+        for (const char *at = fm_strategies[o->strategy]->values; *at;
+             at += strcspn(at, ",") + (at[strcspn(at, ",")] != '\0')) {
+            (void)snprintf(line, sizeof line, "plan --%s %.*s", o->name, (int)strcspn(at, ","), at);
+            if (fm_test_parse(line, &options, &err) != FM_OK) fail_msg("%s: %s", line, err.text);
+            fm_options_release(&options);
+        }
+    }
+}
+
+/* every strategy of the registry is an option, with its own name */
+static void test_each_strategy_is_an_option(void **state)
+{
+    bool seen[FM_STRATEGY_COUNT] = { false };
+    (void)state;
+    for (int id = 0; id < FM_OPTION_COUNT; id++) {
+        const struct fm_option *o = &fm_option_table[id];
+        assert_non_null(o->name);
+        assert_int_not_equal(o->commands, 0);
+        if (o->kind != FM_OPTION_STRATEGY) continue;
+        assert_int_equal(fm_strategy_find(o->name), o->strategy);
+        assert_false(seen[o->strategy]);
+        seen[o->strategy] = true;
+    }
+    for (int i = 0; i < FM_STRATEGY_COUNT; i++) assert_true(seen[i]);
+}
+
+/* the documented exit codes are those of the table, in help and man page */
+static void test_exit_codes(void **state)
+{
+    struct fm_buf help = FM_BUF(1 << 16), man = FM_BUF(1 << 18);
+    char line[120];
+    (void)state;
+    fm_options_help(FM_COMMAND_HELP, &help);
+    fm_options_man(&man);
+#define X(name, code, text)                                                            \
+    (void)snprintf(line, sizeof line, "\n  %3d  %s\n", code, text);                    \
+    if (!strstr(fm_buf_text(&help), line)) fail_msg("help lacks%s", line);             \
+    (void)snprintf(line, sizeof line, "\n.TP\n\\fB%d\\fR\n", code);                    \
+    if (!strstr(fm_buf_text(&man), line)) fail_msg("man page lacks %d", code);
+    FM_STATUS_LIST(X)
+#undef X
+    for (size_t t = 0; t < TOPICS; t++) {
+        (void)snprintf(line, sizeof line, "\n  %s", fm_commands[topics[t]].name);
+        assert_non_null(strstr(fm_buf_text(&help), line));
+    }
+    fm_buf_release(&help), fm_buf_release(&man);
+}
+
+/* "max-batch" as roff has it */
+static void escaped(const char *name, char *out, size_t bytes)
+{
+    size_t n = 0;
+    for (; *name && n + 3 < bytes; name++) {
+        if (*name == '-') out[n++] = '\\';
+        out[n++] = *name;
+    }
+    out[n] = '\0';
+}
+
+static void test_man_page(void **state)
+{
+    struct fm_buf man = FM_BUF(1 << 18);
+    (void)state;
+    fm_options_man(&man);
+    assert_true(fm_buf_ok(&man));
+    assert_memory_equal(fm_buf_text(&man), ".TH FILLMARK 1 ", 15);
+    for (int id = 0; id < FM_OPTION_COUNT; id++) {
+        char name[80], entry[100];
+        escaped(fm_option_table[id].name, name, sizeof name);
+        (void)snprintf(entry, sizeof entry, "\n.TP\n\\fB\\-\\-%s\\fR", name);
+        if (!strstr(fm_buf_text(&man), entry)) fail_msg("man page lacks --%s", fm_option_table[id].name);
+    }
+    /* text that begins a line with a dot or quote would be a request */
+    for (const char *at = fm_buf_text(&man); *at; at = strchr(at, '\n') + 1) {
+        assert_int_not_equal(*at, '\'');
+        assert_int_not_equal(*at, '\n');
+        if (*at == '.') assert_non_null(strchr("TSPnfbI", at[1]));
+    }
+    fm_test_write("fillmark.1", fm_buf_text(&man), man.bytes);
+    fm_buf_release(&man);
+}
+
+/* groff finds nothing wrong, where it is installed */
+static void test_man_page_lint(void **state)
+{
+    char said[512] = "";
+    (void)state;
+    FILE *groff = popen("command -v groff >/dev/null || exit 77; groff -ww -man -Tutf8 -z fillmark.1 2>&1", "r");
+    assert_non_null(groff);
+    size_t n = fread(said, 1, sizeof said - 1, groff);
+    said[n] = '\0';
+    int ended = pclose(groff);
+    (void)unlink("fillmark.1");
+    if (ended == 77 << 8) skip();
+    if (ended != 0 || n) fail_msg("%s", said);
+}
+
+static void test_print(void **state)
+{
+    struct fm_buf out = FM_BUF(1 << 18);
+    struct fm_options o;
+    (void)state;
+    assert_int_equal(fm_test_parse("--version", &o, NULL), FM_OK);
+    assert_true(fm_options_prints(o.command));
+    assert_int_equal(fm_options_print(&o, &out, NULL), FM_OK);
+    assert_string_equal(fm_buf_text(&out), "fillmark " FILLMARK_VERSION "\n");
+    fm_options_release(&o);
+    fm_buf_clear(&out);
+    assert_int_equal(fm_test_parse("plan --help", &o, NULL), FM_OK);
+    assert_int_equal(fm_options_print(&o, &out, NULL), FM_OK);
+    assert_memory_equal(fm_buf_text(&out), "usage: fillmark plan [CONFIG.yaml] [OPTIONS]\n", 45);
+    fm_options_release(&o);
+    fm_buf_release(&out);
+}
+
+/* The n-th allocation fails: the text fails as a whole, never a shorter one. */
+static void test_faults(void **state)
+{
+    static const char *const lines[] = { "--help", "run --help", "show --help", "--man" };
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        for (long n = 0; ; n++) {
+            struct fm_options o;
+            struct fm_buf out = FM_BUF(1 << 18);
+            struct fm_err err = { 0 };
+            assert_int_equal(fm_test_parse(lines[i], &o, NULL), FM_OK);
+            fm_fault = (struct fm_fault){ .left = n, .armed = true };
+            fm_status status = fm_options_print(&o, &out, &err);
+            long hits = fm_fault.hits;
+            fm_fault = (struct fm_fault){ 0 };
+            fm_options_release(&o);
+            fm_buf_release(&out);
+            assert_int_equal(fm_memory_live, 0);
+            assert_int_equal(status, hits ? FM_NOMEM : FM_OK);
+            if (!hits) break;
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_option_is_in_help),
+        cmocka_unit_test(test_defaults_and_values_parse),
+        cmocka_unit_test(test_each_strategy_is_an_option),
+        cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_man_page),
+        cmocka_unit_test(test_man_page_lint),
+        cmocka_unit_test(test_print),
+        cmocka_unit_test(test_faults),
+    };
+    return cmocka_run_group_tests(tests, fm_test_enter, fm_test_leave);
+}

@@ -1,0 +1,280 @@
+/* The command line: its words, as what was given. */
+#include "tuner/options_internal.h"
+
+#include "tuner/base/memory.h"
+#include "tuner/base/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct line {
+    int count, next;            /* arguments; the next one to read */
+    char **argument;
+    struct fm_options *options;
+    struct fm_givens givens;
+    struct fm_err *err;
+};
+
+static const char *command_name(enum fm_command command)
+{
+    return fm_commands[command].name;
+}
+
+/* ---- the command ---- */
+
+/* the command of "run" or of "show" and "workload"; FM_COMMAND_COUNT if there is none */
+static enum fm_command find_command(const char *first, const char *second)
+{
+    char both[64];
+    (void)snprintf(both, sizeof both, "%.20s%s%.20s", first, second ? " " : "", second ? second : "");
+    for (int i = 0; i < FM_COMMAND_COUNT; i++)
+        if (fm_commands[i].name && strcmp(fm_commands[i].name, both) == 0) return (enum fm_command)i;
+    return FM_COMMAND_COUNT;
+}
+
+static fm_status no_command(const struct line *l, const char *word)
+{
+    static const char *const names[] = { "run", "plan", "show", "devices", "report", "help" };
+    const char *near = fm_nearest(word, names, sizeof names / sizeof names[0]);
+    return FM_FAIL(l->err, FM_INVALID, "unknown command '%.60s'%s%s%s (run, plan, show, devices, report, help)", word,
+                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+static fm_status no_show(const struct line *l, const char *word)
+{
+    static const char *const names[] = { "workloads", "workload" };
+    const char *near = word ? fm_nearest(word, names, 2) : NULL;
+    if (!word) return FM_FAIL(l->err, FM_INVALID, "show: what? (fillmark show workloads, fillmark show workload NAME)");
+    return FM_FAIL(l->err, FM_INVALID, "show: unknown '%.60s'%s%s%s (workloads, workload NAME)", word,
+                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* "help [COMMAND [workload]]" */
+static fm_status read_topic(struct line *l)
+{
+    const char *first = l->next < l->count ? l->argument[l->next++] : NULL;
+    const char *second = l->next < l->count ? l->argument[l->next++] : NULL;
+    l->options->command = l->options->topic = FM_COMMAND_HELP;
+    if (!first || (is_help(first) && !second)) return FM_OK;
+    l->options->topic = find_command(first, second);
+    if (strcmp(first, "show") == 0 && !second) l->options->topic = FM_COMMAND_SHOW_WORKLOAD;
+    if (l->options->topic == FM_COMMAND_COUNT) {
+        l->options->topic = FM_COMMAND_HELP;
+        if (second && find_command(first, NULL) == FM_COMMAND_COUNT && strcmp(first, "show") == 0)
+            return no_show(l, second);
+        if (find_command(first, NULL) == FM_COMMAND_COUNT) return no_command(l, first);
+        return FM_FAIL(l->err, FM_INVALID, "help: unexpected argument '%.60s'", second ? second : first);
+    }
+    if (l->next < l->count)
+        return FM_FAIL(l->err, FM_INVALID, "help: unexpected argument '%.60s'", l->argument[l->next]);
+    return FM_OK;
+}
+
+static fm_status read_command(struct line *l)
+{
+    struct fm_options *o = l->options;
+    if (l->count < 2)
+        return FM_FAIL(l->err, FM_INVALID, "no command (run, plan, show, devices, report; fillmark --help)");
+    const char *word = l->argument[1], *second = l->count > 2 ? l->argument[2] : NULL;
+    l->next = 2;
+    if (is_help(word) || strcmp(word, "help") == 0) return read_topic(l);
+    if (strcmp(word, "--version") == 0 || strcmp(word, "--man") == 0) {
+        o->command = word[2] == 'v' ? FM_COMMAND_VERSION : FM_COMMAND_MAN;
+        if (second) return FM_FAIL(l->err, FM_INVALID, "%s: unexpected argument '%.60s'", word, second);
+        return FM_OK;
+    }
+    if (word[0] == '-')
+        return FM_FAIL(l->err, FM_INVALID, "%.60s: a command comes first (fillmark run %.60s)", word, word);
+    if (strcmp(word, "show") == 0) {
+        l->next = 3;
+        if (second && is_help(second)) {
+            o->command = FM_COMMAND_HELP, o->topic = FM_COMMAND_SHOW_WORKLOAD;
+            return FM_OK;
+        }
+        o->command = second ? find_command(word, second) : FM_COMMAND_COUNT;
+        if (o->command == FM_COMMAND_COUNT) {
+            o->command = FM_COMMAND_HELP;
+            return no_show(l, second);
+        }
+        return FM_OK;
+    }
+    o->command = find_command(word, NULL);
+    if (o->command == FM_COMMAND_COUNT) {
+        o->command = FM_COMMAND_HELP;
+        return no_command(l, word);
+    }
+    return FM_OK;
+}
+
+/* ---- flags ---- */
+
+/* "an option of fillmark plan, not of fillmark run" or the nearest name */
+static fm_status no_option(const struct line *l, const char *name, size_t bytes)
+{
+    enum fm_command command = l->givens.command;
+    enum fm_option_id id = fm_option_find(name, bytes);
+    char text[64];
+    (void)snprintf(text, sizeof text, "%.*s", bytes > 60 ? 60 : (int)bytes, name);
+    if (id != FM_OPTION_COUNT) {
+        int other = 0;
+        while (!fm_option_of(id, (enum fm_command)other)) other++;
+        return FM_FAIL(l->err, FM_INVALID, "--%s: an option of 'fillmark %s', not of 'fillmark %s'", text,
+                       command_name((enum fm_command)other), command_name(command));
+    }
+    const char *near = fm_option_nearest(text, command);
+    return FM_FAIL(l->err, FM_INVALID, "--%s: unknown option%s%s%s (fillmark %s --help)", text,
+                   near ? "; did you mean '--" : "", near ? near : "", near ? "'?" : "", command_name(command));
+}
+
+static fm_status twice(const struct line *l, enum fm_option_id id)
+{
+    const struct fm_givens *givens = &l->givens;
+    for (size_t i = 0; i + 1 < givens->count; i++)
+        if (givens->item[i].id == id && givens->item[i].origin == FM_ORIGIN_FLAG && id != FM_OPTION_SET)
+            return fm_given_fail(givens, &givens->item[i], FM_AT_KEY, l->err, "given twice%s",
+                                 fm_option_is_list(id) ? "; several values are a comma list" : "");
+    return FM_OK;
+}
+
+/* The value, or NULL where there is none: behind '=', or the next argument unless it is another flag. */
+static const char *flag_value(struct line *l, const char *equals)
+{
+    if (equals) return equals + 1;
+    if (l->next >= l->count || strncmp(l->argument[l->next], "--", 2) == 0) return NULL;
+    return l->argument[l->next++];
+}
+
+/* "key=8,16" of --set; `set` itself has taken no value yet */
+static fm_status read_setting(struct line *l, struct fm_given *g, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    if (!equals)
+        return fm_given_fail(&l->givens, g, FM_AT_KEY, l->err, "'%.60s' is not KEY=VALUE or WORKLOAD.KEY=VALUE", text);
+    if (!fm_given_key(g, text, (size_t)(equals - text))) return FM_OPTIONS_NOMEM(l->err);
+    struct fm_given_value raw = { .text = fm_strdup(equals + 1) };
+    if (!raw.text) return FM_OPTIONS_NOMEM(l->err);
+    fm_status status = fm_given_split(&l->givens, g, &raw, l->err);
+    fm_free(raw.text);
+    return status;
+}
+
+static fm_status read_flag(struct line *l, const char *word)
+{
+    const char *name = word + 2, *equals = strchr(name, '=');
+    size_t bytes = equals ? (size_t)(equals - name) : strlen(name);
+    enum fm_option_id id = fm_option_find(name, bytes);
+    if (id == FM_OPTION_COUNT || !fm_option_of(id, l->givens.command)) return no_option(l, name, bytes);
+    struct fm_given *g = fm_givens_add(&l->givens, id, FM_ORIGIN_FLAG);
+    if (!g) return FM_OPTIONS_NOMEM(l->err);
+    fm_status status = twice(l, id);
+    if (status != FM_OK) return status;
+    if (fm_option_table[id].kind == FM_OPTION_SWITCH) {
+        if (equals) return fm_given_fail(&l->givens, g, FM_AT_KEY, l->err, "takes no value");
+        return fm_given_add(g, "true", 4, 0, 0) ? FM_OK : FM_OPTIONS_NOMEM(l->err);
+    }
+    const char *text = flag_value(l, equals);
+    if (!text) return fm_given_fail(&l->givens, g, FM_AT_KEY, l->err, "its value is missing");
+    if (id == FM_OPTION_SET) return read_setting(l, g, text);
+    struct fm_given_value raw = { .text = fm_strdup(text) };
+    if (!raw.text) return FM_OPTIONS_NOMEM(l->err);
+    status = fm_given_split(&l->givens, g, &raw, l->err);
+    fm_free(raw.text);
+    return status;
+}
+
+/* ---- arguments that are not flags ---- */
+
+static fm_status read_operand(struct line *l, const char *word)
+{
+    struct fm_options *o = l->options;
+    char **place = NULL;
+    switch (o->command) {
+    case FM_COMMAND_RUN: case FM_COMMAND_PLAN: place = &o->config; break;
+    case FM_COMMAND_REPORT: place = &o->report; break;
+    case FM_COMMAND_SHOW_WORKLOAD:
+        if (o->workload.count) break;
+        if (!fm_workload_find(word, l->err)) return FM_INVALID;
+        o->origin[FM_OPTION_WORKLOAD] = FM_ORIGIN_FLAG;
+        return fm_texts_add(&o->workload, word) ? FM_OK : FM_OPTIONS_NOMEM(l->err);
+    case FM_COMMAND_SHOW_WORKLOADS: case FM_COMMAND_DEVICES: case FM_COMMAND_HELP: case FM_COMMAND_VERSION:
+    case FM_COMMAND_MAN: case FM_COMMAND_COUNT: break;
+    }
+    if (!place || *place)
+        return FM_FAIL(l->err, FM_INVALID, "%s: unexpected argument '%.60s'", command_name(o->command), word);
+    if (!*word || strlen(word) > FM_PATH_TEXT_BYTES)
+        return FM_FAIL(l->err, FM_INVALID, "%s: a path of %zu bytes", command_name(o->command), strlen(word));
+    *place = fm_strdup(word);
+    return *place ? FM_OK : FM_OPTIONS_NOMEM(l->err);
+}
+
+static fm_status read_arguments(struct line *l)
+{
+    struct fm_options *o = l->options;
+    bool flags = true;
+    while (l->next < l->count) {
+        const char *word = l->argument[l->next++];
+        fm_status status;
+        if (flags && is_help(word)) {
+            o->topic = o->command;
+            o->command = FM_COMMAND_HELP;
+            return FM_OK;
+        }
+        if (flags && strcmp(word, "--") == 0) {
+            flags = false;
+            continue;
+        }
+        if (flags && strncmp(word, "--", 2) == 0) status = read_flag(l, word);
+        else if (flags && word[0] == '-' && word[1])
+            status = FM_FAIL(l->err, FM_INVALID, "%.60s: unknown option; options begin with '--' (fillmark %s --help)",
+                             word, command_name(o->command));
+        else status = read_operand(l, word);
+        if (status != FM_OK) return status;
+    }
+    if (o->command == FM_COMMAND_REPORT && !o->report)
+        return FM_FAIL(l->err, FM_INVALID, "report: which run? (fillmark report DIR)");
+    if (o->command == FM_COMMAND_SHOW_WORKLOAD && !o->workload.count)
+        return FM_FAIL(l->err, FM_INVALID, "show workload: which? (fillmark show workloads lists them)");
+    return FM_OK;
+}
+
+fm_status fm_options_parse(int argc, char **argv, struct fm_options *out, struct fm_err *err)
+{
+    struct line l = { .count = argc, .argument = argv, .options = out, .err = err };
+    fm_status status = FM_OK;
+    *out =
+        (struct fm_options){ .command = FM_COMMAND_HELP, .topic = FM_COMMAND_HELP, .max_batch = FM_SEARCH_BATCH_LIMIT };
+    FM_TRY(read_command(&l));
+    if (fm_options_prints(out->command)) goto out;
+    l.givens.command = out->command;
+    FM_TRY(read_arguments(&l));
+    if (fm_options_prints(out->command)) goto out;
+    if (out->config) FM_TRY(fm_config_read(out->config, &l.givens, err));
+    FM_TRY(fm_options_resolve(&l.givens, out, err));
+out:
+    fm_givens_release(&l.givens);
+    return status;
+}
+
+void fm_options_release(struct fm_options *options)
+{
+    fm_free(options->config);
+    fm_free(options->report);
+    fm_free(options->out);
+    fm_texts_release(&options->workload);
+    fm_texts_release(&options->device);
+    fm_texts_release(&options->only);
+    for (int i = 0; i < FM_STRATEGY_COUNT; i++) fm_texts_release(&options->strategy[i]);
+    for (size_t i = 0; i < options->set_count; i++) fm_texts_release(&options->set[i].values);
+    fm_free(options->set);
+    *options = (struct fm_options){ .command = FM_COMMAND_HELP, .topic = FM_COMMAND_HELP };
+}
+
+bool fm_options_prints(enum fm_command command)
+{
+    return command == FM_COMMAND_HELP || command == FM_COMMAND_VERSION || command == FM_COMMAND_MAN;
+}

@@ -1,0 +1,106 @@
+/* The command line and the configuration file of fillmark: what the user asked for, checked.
+ *
+ * One table (options_table.h) feeds the parser, --help, the keys of the YAML file and the man page. A flag overrides
+ * the same key of the file. Everything unknown, given twice, out of range or with something behind it is FM_INVALID
+ * (exit code 2) with the place, what is wrong and the nearest valid name:
+ *
+ *     --precision: unknown value 'fp23'; did you mean 'fp32'? (fp32,fp16,bf16)
+ *     config.yaml:14:16: checkpoint: unknown value 'block'; did you mean 'blocks'? (...)
+ *
+ * Axes are lists: cells are the product of workloads, settings and strategy values. What is in the lists is canonical
+ * ("0.5" and "2/4" are "1/2") and each value is there once.
+ *
+ * What is not given (also printed by --help):
+ *   without a workload, all of them, at sizes that fit small memories; a workload that is named has its published sizes
+ *   without workload, set and strategies, a default campaign over several strategies; else each strategy's default
+ *
+ *     struct fm_options options;
+ *     status = fm_options_parse(argc, argv, &options, &err);       // always followed by a release
+ *     if (status == FM_OK && fm_options_prints(options.command)) status = fm_options_print(&options, &text, &err);
+ *     fm_options_release(&options);
+ */
+#ifndef FM_TUNER_OPTIONS_H
+#define FM_TUNER_OPTIONS_H
+
+#include "tuner/base/buf.h"
+#include "tuner/search/search.h"
+#include "workloads/strategies/strategies.h"
+
+#define FM_LIST_MAX 64                  /* values of one axis */
+#define FM_CELLS_MAX 10000              /* a device */
+
+enum fm_command {
+    FM_COMMAND_RUN, FM_COMMAND_PLAN, FM_COMMAND_SHOW_WORKLOADS, FM_COMMAND_SHOW_WORKLOAD, FM_COMMAND_DEVICES,
+    FM_COMMAND_REPORT, FM_COMMAND_HELP, FM_COMMAND_VERSION, FM_COMMAND_MAN, FM_COMMAND_COUNT
+};
+
+/* in the order of help */
+enum fm_option_id {
+    FM_OPTION_WORKLOAD, FM_OPTION_SET,
+    FM_OPTION_PRECISION, FM_OPTION_CHECKPOINT, FM_OPTION_CHANNELS, FM_OPTION_ACCUMULATE, FM_OPTION_OPTIMIZER,
+    FM_OPTION_OPTIMIZER_FORM, FM_OPTION_ZERO_GRAD, FM_OPTION_VAL_BATCH, FM_OPTION_LOOP, FM_OPTION_ACCOUNTING,
+    FM_OPTION_DEVICE, FM_OPTION_MEMORY, FM_OPTION_THREADS,
+    FM_OPTION_SEARCH, FM_OPTION_MAX_BATCH, FM_OPTION_BATCH, FM_OPTION_TIME_BUDGET, FM_OPTION_DEADLINE,
+    FM_OPTION_LAUNCHES, FM_OPTION_SEED, FM_OPTION_POISON, FM_OPTION_ONLY,
+    FM_OPTION_OUT, FM_OPTION_RESUME, FM_OPTION_LAYERS, FM_OPTION_YAML, FM_OPTION_JSON,
+    FM_OPTION_COUNT
+};
+
+enum fm_origin { FM_ORIGIN_DEFAULT, FM_ORIGIN_FILE, FM_ORIGIN_FLAG };
+
+struct fm_texts { char **item; size_t count, capacity; };           /* owned */
+
+/* values of one setting of one chosen workload; more than one: an axis */
+struct fm_set {
+    const struct fm_workload *workload;
+    const char *key;                    /* borrowed from the workload */
+    struct fm_texts values;
+};
+
+struct fm_options {
+    enum fm_command command;
+    enum fm_command topic;              /* of HELP; FM_COMMAND_HELP: the whole program */
+    enum fm_origin origin[FM_OPTION_COUNT];
+    char *config;                       /* path of the YAML file; NULL: none */
+    char *report;                       /* REPORT: the folder */
+
+    struct fm_texts workload;           /* names; SHOW_WORKLOAD: one */
+    struct fm_set *set;                 /* by workload, in its table's order; those not here have their defaults */
+    size_t set_count, set_capacity;
+    struct fm_texts strategy[FM_STRATEGY_COUNT];    /* optimizer is empty when it is each workload's own */
+    struct fm_texts device;             /* "cpu", "ref", "cuda:N", "GPU-..."; or "all" or "none" alone */
+    struct fm_texts only;               /* hexadecimal beginnings of cell ids; empty: all cells */
+
+    int64_t memory_bytes;               /* 0: each device's default */
+    int64_t threads;                    /* 0: the device decides */
+    enum fm_search_method search;
+    int64_t max_batch;                  /* FM_SEARCH_BATCH_LIMIT: not limited */
+    int64_t batch;                      /* PLAN: 0: find the largest */
+    int64_t time_budget_ns;             /* 0: not limited */
+    int64_t deadline_ns;                /* of one probe */
+    int64_t launches;                   /* worker launches behind a throughput figure */
+    int64_t seed;
+    bool poison, resume, layers, yaml, json;
+    char *out;                          /* NULL: the command names a new folder */
+};
+
+/* Also reads the YAML file. `out` is set in every case. FM_INVALID; FM_IO if the file cannot be read; FM_NOMEM. */
+fm_status fm_options_parse(int argc, char **argv, struct fm_options *out, struct fm_err *err) FM_MUST_USE;
+void fm_options_release(struct fm_options *options);
+
+/* Commands that only print a text: HELP, VERSION and MAN. FM_NOMEM when it does not fit into `out`. */
+bool fm_options_prints(enum fm_command command);
+fm_status fm_options_print(const struct fm_options *options, struct fm_buf *out, struct fm_err *err) FM_MUST_USE;
+/* help of one command, or of the program for FM_COMMAND_HELP; at most 100 columns */
+void fm_options_help(enum fm_command command, struct fm_buf *out);
+/* the man page fillmark(1), roff with man macros */
+void fm_options_man(struct fm_buf *out);
+
+/* The effective configuration of a command, for the journal: each pair is also a flag, `--key value` (true: `--key`),
+ * and the pairs together parse to the same options. Settings are "set.WORKLOAD.KEY", for `--set WORKLOAD.KEY=value`.
+ * What is unset is absent. Texts are borrowed during the call. Stops at the first status that is not FM_OK and returns
+ * it. */
+typedef fm_status (*fm_options_pair)(void *context, const char *key, const char *value);
+fm_status fm_options_echo(const struct fm_options *options, fm_options_pair pair, void *context) FM_MUST_USE;
+
+#endif

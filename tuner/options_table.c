@@ -1,0 +1,161 @@
+#include "tuner/options_table.h"
+
+#include "tuner/base/text.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define RUN (1u << FM_COMMAND_RUN)
+#define PLAN (1u << FM_COMMAND_PLAN)
+#define SHOW_WORKLOADS (1u << FM_COMMAND_SHOW_WORKLOADS)
+#define SHOW_WORKLOAD (1u << FM_COMMAND_SHOW_WORKLOAD)
+#define DEVICES (1u << FM_COMMAND_DEVICES)
+#define REPORT (1u << FM_COMMAND_REPORT)
+#define AT(field) .offset = offsetof(struct fm_options, field)
+#define AXIS(id) .kind = FM_OPTION_STRATEGY, .group = FM_GROUP_STRATEGIES, .commands = RUN | PLAN, .strategy = (id)
+#define SECOND_NS INT64_C(1000000000)
+#define YEAR_NS (365 * 24 * 3600 * SECOND_NS)
+
+const char *const fm_option_groups[FM_GROUP_COUNT] = {
+    [FM_GROUP_WORKLOADS] = "workloads", [FM_GROUP_STRATEGIES] = "strategies", [FM_GROUP_DEVICE] = "device",
+    [FM_GROUP_SEARCH] = "search and measurement", [FM_GROUP_OUTPUT] = "output",
+};
+
+const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
+    [FM_OPTION_WORKLOAD] = { .name = "workload", .argument = "NAME,...", .kind = FM_OPTION_WORKLOADS,
+        .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN, AT(workload),
+        .help = "networks to train, at their published sizes; default: all, at sizes for small memories" },
+    [FM_OPTION_SET] = { .name = "set", .argument = "KEY=VALUE,...", .kind = FM_OPTION_SETTING,
+        .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN | SHOW_WORKLOAD,
+        .help = "setting of all chosen workloads that have it, or of one: WORKLOAD.KEY=VALUE; may be repeated" },
+
+    [FM_OPTION_PRECISION] = { .name = "precision", .argument = "LIST", AXIS(FM_STRATEGY_PRECISION),
+        .campaign = "fp32,bf16" },
+    [FM_OPTION_CHECKPOINT] = { .name = "checkpoint", .argument = "LIST", AXIS(FM_STRATEGY_CHECKPOINT),
+        .campaign = "none,blocks" },
+    [FM_OPTION_CHANNELS] = { .name = "channels", .argument = "LIST", AXIS(FM_STRATEGY_CHANNELS), .campaign = "1,1/2" },
+    [FM_OPTION_ACCUMULATE] = { .name = "accumulate", .argument = "LIST", AXIS(FM_STRATEGY_ACCUMULATE) },
+    [FM_OPTION_OPTIMIZER] = { .name = "optimizer", .argument = "LIST", AXIS(FM_STRATEGY_OPTIMIZER) },
+    [FM_OPTION_OPTIMIZER_FORM] = { .name = "optimizer-form", .argument = "LIST", AXIS(FM_STRATEGY_OPTIMIZER_FORM) },
+    [FM_OPTION_ZERO_GRAD] = { .name = "zero-grad", .argument = "LIST", AXIS(FM_STRATEGY_ZERO_GRAD) },
+    [FM_OPTION_VAL_BATCH] = { .name = "val-batch", .argument = "LIST", AXIS(FM_STRATEGY_VAL_BATCH),
+        .campaign = "same,half" },
+    [FM_OPTION_LOOP] = { .name = "loop", .argument = "FORM", AXIS(FM_STRATEGY_LOOP), .single = true },
+    [FM_OPTION_ACCOUNTING] = { .name = "accounting", .argument = "FORM", AXIS(FM_STRATEGY_ACCOUNTING), .single = true },
+
+    [FM_OPTION_DEVICE] = { .name = "device", .argument = "LIST", .kind = FM_OPTION_DEVICES, .group = FM_GROUP_DEVICE,
+        .commands = RUN | PLAN, AT(device), .text = "all",
+        .help = "cpu, cuda:N, the UUID of a GPU, all: every GPU, or the CPU where there is none; ref: the slow oracle; "
+                "none (plan alone): any precision, no workspace" },
+    [FM_OPTION_MEMORY] = { .name = "memory", .argument = "SIZE", .kind = FM_OPTION_BYTES, .group = FM_GROUP_DEVICE,
+        .commands = RUN | PLAN, AT(memory_bytes), .text = "auto", .word = "auto", .lo = 1, .hi = INT64_C(1) << 60,
+        .no_range = true,
+        .help = "limit of reserved memory, as 2GiB or 1.5GB; auto: of a GPU what is free, of the CPU a quarter of free "
+                "RAM, at most 2GiB" },
+    [FM_OPTION_THREADS] = { .name = "threads", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_DEVICE,
+        .commands = RUN | PLAN | DEVICES, AT(threads), .text = "auto", .word = "auto", .lo = 1, .hi = 4096,
+        .help = "threads of the cpu device" },
+
+    [FM_OPTION_SEARCH] = { .name = "search", .argument = "METHOD", .kind = FM_OPTION_METHOD, .group = FM_GROUP_SEARCH,
+        .commands = RUN | PLAN, AT(search), .text = "plan",
+        .help = "how the largest batch is found: plan (plan, then confirm), binsearch or power (as PyTorch "
+                "Lightning)" },
+    [FM_OPTION_MAX_BATCH] = { .name = "max-batch", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_SEARCH,
+        .commands = RUN | PLAN, AT(max_batch), .text = "none", .word = "none", .word_value = FM_SEARCH_BATCH_LIMIT,
+        .lo = 1, .hi = FM_SEARCH_BATCH_LIMIT, .no_range = true, .help = "no larger batch is tried" },
+    [FM_OPTION_BATCH] = { .name = "batch", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_SEARCH,
+        .commands = PLAN, AT(batch), .text = "none", .word = "none", .lo = 1, .hi = FM_SEARCH_BATCH_LIMIT,
+        .no_range = true, .help = "plan this batch; none: the largest that fits" },
+    [FM_OPTION_TIME_BUDGET] = { .name = "time-budget", .argument = "TIME", .kind = FM_OPTION_DURATION,
+        .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(time_budget_ns), .text = "4m", .word = "none",
+        .lo = SECOND_NS / 1000, .hi = YEAR_NS, .no_range = true,
+        .help = "time for the whole run, as 90s, 4m, 1.5h or none; what it leaves out is listed" },
+    [FM_OPTION_DEADLINE] = { .name = "deadline", .argument = "TIME", .kind = FM_OPTION_DURATION,
+        .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(deadline_ns), .text = "120s", .lo = SECOND_NS / 1000,
+        .hi = YEAR_NS, .no_range = true,
+        .help = "time for one probe; after it the outcome is a timeout" },
+    [FM_OPTION_LAUNCHES] = { .name = "launches", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_SEARCH,
+        .commands = RUN | PLAN, AT(launches), .text = "3", .lo = 1, .hi = 100,
+        .help = "worker launches behind each throughput figure and its interval" },
+    [FM_OPTION_SEED] = { .name = "seed", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_SEARCH,
+        .commands = RUN | PLAN, AT(seed), .text = "1", .lo = 0, .hi = INT64_MAX, .no_range = true,
+        .help = "of weights, data and resampling" },
+    [FM_OPTION_POISON] = { .name = "poison", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_SEARCH, .commands = RUN | PLAN,
+        AT(poison), .help = "self-check: freed memory is filled with NaN and guarded by canaries" },
+    [FM_OPTION_ONLY] = { .name = "only", .argument = "CELL,...", .kind = FM_OPTION_CELLS, .group = FM_GROUP_SEARCH,
+        .commands = RUN | PLAN, AT(only), .help = "only the cells whose ids begin so (hexadecimal, from a table)" },
+
+    [FM_OPTION_OUT] = { .name = "out", .argument = "DIR", .kind = FM_OPTION_PATH, .group = FM_GROUP_OUTPUT,
+        .commands = RUN | PLAN, AT(out),
+        .help = "folder of journal and results; default: a new one, named in the output" },
+    [FM_OPTION_RESUME] = { .name = "resume", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT, .commands = RUN | PLAN,
+        AT(resume), .help = "go on with the interrupted run in --out" },
+    [FM_OPTION_LAYERS] = { .name = "layers", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT,
+        .commands = SHOW_WORKLOAD, AT(layers), .help = "one row a layer: shapes, parameters, multiply-accumulates" },
+    [FM_OPTION_YAML] = { .name = "yaml", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT, .commands = SHOW_WORKLOAD,
+        AT(yaml), .help = "the network's graph as YAML" },
+    [FM_OPTION_JSON] = { .name = "json", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT,
+        .commands = RUN | PLAN | SHOW_WORKLOADS | SHOW_WORKLOAD | DEVICES | REPORT, AT(json),
+        .help = "JSON on standard output instead of tables" },
+};
+
+const struct fm_command_row fm_commands[FM_COMMAND_COUNT] = {
+    [FM_COMMAND_RUN] = { "run", "[CONFIG.yaml]",
+        "find the largest batch of each cell on the devices, measure it, rank" },
+    [FM_COMMAND_PLAN] = { "plan", "[CONFIG.yaml]",
+        "the same by calculation: memory, its breakdown, the largest batch" },
+    [FM_COMMAND_SHOW_WORKLOADS] = { "show workloads", "", "the networks that can be trained" },
+    [FM_COMMAND_SHOW_WORKLOAD] = { "show workload", "NAME", "one network: settings, parameters, blocks, layers" },
+    [FM_COMMAND_DEVICES] = { "devices", "", "what is here, free and total memory, what would spoil a measurement" },
+    [FM_COMMAND_REPORT] = { "report", "DIR", "the tables of a finished or interrupted run, from its journal" },
+    [FM_COMMAND_HELP] = { "help", "[COMMAND]", "this text, or that of a command" },
+};
+
+/* Largest batches between about 2 and 40 in 2 GiB, over all cells of the default campaign. */
+const struct fm_default_set fm_default_sets[] = {
+    { "denseunet3d", "base_channels", "8" },
+    { "denseunet3d", "levels", "3" },
+    { "denseunet3d", "input", "64x64x64" },
+    { "segformer", "input", "384x384" },
+};
+const size_t fm_default_set_count = sizeof fm_default_sets / sizeof fm_default_sets[0];
+
+bool fm_option_of(enum fm_option_id id, enum fm_command command)
+{
+    return fm_option_table[id].commands >> command & 1;
+}
+
+bool fm_option_is_list(enum fm_option_id id)
+{
+    switch (fm_option_table[id].kind) {
+    case FM_OPTION_DEVICES: case FM_OPTION_WORKLOADS: case FM_OPTION_CELLS: case FM_OPTION_SETTING: return true;
+    case FM_OPTION_STRATEGY: return !fm_option_table[id].single;
+    case FM_OPTION_SWITCH: case FM_OPTION_INTEGER: case FM_OPTION_BYTES: case FM_OPTION_DURATION:
+    case FM_OPTION_METHOD: case FM_OPTION_PATH: break;
+    }
+    return false;
+}
+
+const char *fm_option_default(enum fm_option_id id)
+{
+    const struct fm_option *o = &fm_option_table[id];
+    const char *text = o->kind == FM_OPTION_STRATEGY ? fm_strategies[o->strategy]->text : o->text;
+    return text ? text : "";
+}
+
+enum fm_option_id fm_option_find(const char *name, size_t bytes)
+{
+    for (int i = 0; i < FM_OPTION_COUNT; i++)
+        if (strlen(fm_option_table[i].name) == bytes && memcmp(fm_option_table[i].name, name, bytes) == 0)
+            return (enum fm_option_id)i;
+    return FM_OPTION_COUNT;
+}
+
+const char *fm_option_nearest(const char *name, enum fm_command command)
+{
+    const char *names[FM_OPTION_COUNT];
+    size_t n = 0;
+    for (int i = 0; i < FM_OPTION_COUNT; i++)
+        if (fm_option_of((enum fm_option_id)i, command)) names[n++] = fm_option_table[i].name;
+    return fm_nearest(name, names, n);
+}

@@ -1,0 +1,62 @@
+/* The option table: one row an option, from which parser, help, YAML keys, man page and echo are made. Within tuner. */
+#ifndef FM_TUNER_OPTIONS_TABLE_H
+#define FM_TUNER_OPTIONS_TABLE_H
+
+#include "tuner/options.h"
+
+enum fm_option_kind {
+    FM_OPTION_SWITCH,               /* bool */
+    FM_OPTION_INTEGER,              /* int64_t, as the next two */
+    FM_OPTION_BYTES, FM_OPTION_DURATION,
+    FM_OPTION_METHOD,               /* the search */
+    FM_OPTION_PATH,                 /* char *, owned */
+    FM_OPTION_DEVICES, FM_OPTION_WORKLOADS, FM_OPTION_CELLS,    /* struct fm_texts */
+    FM_OPTION_STRATEGY,             /* fm_strategies[strategy] checks it and says what it is */
+    FM_OPTION_SETTING               /* key=value */
+};
+
+enum fm_option_group {
+    FM_GROUP_WORKLOADS, FM_GROUP_STRATEGIES, FM_GROUP_DEVICE, FM_GROUP_SEARCH, FM_GROUP_OUTPUT, FM_GROUP_COUNT
+};
+
+struct fm_option {
+    const char *name, *argument;    /* argument: as help shows it; NULL for a switch */
+    const char *help;               /* NULL: the strategy's */
+    const char *text;               /* the default, in words the parser takes; NULL: none, or the strategy's */
+    const char *word;               /* stands for `word_value`: "none", "auto" */
+    const char *campaign;           /* values in the default campaign */
+    enum fm_option_kind kind;
+    enum fm_option_group group;
+    enum fm_strategy_id strategy;
+    bool single;                    /* one value, not an axis */
+    bool no_range;                  /* help does not show lo and hi */
+    unsigned commands;              /* bits, 1 << command */
+    size_t offset;                  /* in struct fm_options */
+    int64_t lo, hi, word_value;     /* durations in ns */
+};
+
+extern const struct fm_option fm_option_table[FM_OPTION_COUNT];
+extern const char *const fm_option_groups[FM_GROUP_COUNT];
+
+struct fm_command_row {
+    const char *name, *arguments;   /* "show workload", "NAME"; NULL: not a word of the command line */
+    const char *help;
+};
+extern const struct fm_command_row fm_commands[FM_COMMAND_COUNT];
+
+/* settings of a default run, where no workload is named */
+struct fm_default_set { const char *workload, *key, *values; };
+extern const struct fm_default_set fm_default_sets[];
+extern const size_t fm_default_set_count;
+
+bool fm_option_of(enum fm_option_id id, enum fm_command command);
+/* takes more than one value, separated by commas */
+bool fm_option_is_list(enum fm_option_id id);
+/* the default as help shows it; "" if there is none */
+const char *fm_option_default(enum fm_option_id id);
+/* FM_OPTION_COUNT if there is none of that name */
+enum fm_option_id fm_option_find(const char *name, size_t bytes);
+/* the nearest name among a command's options, or NULL */
+const char *fm_option_nearest(const char *name, enum fm_command command);
+
+#endif
