@@ -21,6 +21,8 @@
 #define FM_PAIR_BYTES 96
 #define FM_MAX_PAIRS 24
 #define FM_MAX_STEPS_KEPT 4096
+#define FM_MAX_KEYS 16384               /* problems in one request */
+#define FM_MAX_BATCH INT32_MAX
 #define FM_BREAKDOWN_ROWS 8
 #define FM_LINE_MAX_BYTES ((size_t)16 << 20)
 
@@ -59,6 +61,8 @@ struct fm_cell_spec {
 };
 
 enum fm_request_kind { FM_REQUEST_INVENTORY, FM_REQUEST_WORKSPACES, FM_REQUEST_PROBE, FM_REQUEST_COUNT };
+/* as the field "req" has it */
+const char *fm_request_kind_name(enum fm_request_kind kind);
 
 struct fm_request {
     int64_t id;
@@ -115,6 +119,7 @@ struct fm_reply {
 };
 
 #define FM_ANSWER_CANDIDATES 8
+/* in the order of the request's keys */
 struct fm_answer {
     uint64_t key;
     bool unsupported;
@@ -123,12 +128,18 @@ struct fm_answer {
     struct { int64_t bytes; char what[48]; } candidate[FM_ANSWER_CANDIDATES];
 };
 
+/* all unknown: 0, but for -1 and NaN where that is what unknown is. struct fm_reply is large: keep it on the heap. */
+void fm_reply_init(struct fm_reply *reply);
 void fm_request_release(struct fm_request *request);
 void fm_reply_release(struct fm_reply *reply);
-/* one line, newline included */
+
+/* Append one line, newline included, at most FM_LINE_MAX_BYTES; nothing on failure. Only what the request's kind needs
+ * and the reply's kind and outcome allow is written. FM_INVALID names the field that is out of range; FM_NOMEM. A name
+ * or path of a request that is not UTF-8 is FM_INVALID; in a reply, whose texts are for people, it is written as '?'. */
 fm_status fm_request_write(const struct fm_request *request, struct fm_buf *out, struct fm_err *err) FM_MUST_USE;
 fm_status fm_reply_write(const struct fm_reply *reply, struct fm_buf *out, struct fm_err *err) FM_MUST_USE;
-/* FM_PROTOCOL: not one JSON object of this version with the fields its kind needs; text need not be terminated */
+/* *out need not be set before, and is to be released after success. FM_PROTOCOL: not one JSON object of this version
+ * with the fields its kind needs, each once and in range, and no other; FM_NOMEM. The line's newline may be absent. */
 fm_status fm_request_read(const char *line, size_t bytes, struct fm_request *out, struct fm_err *err) FM_MUST_USE;
 fm_status fm_reply_read(const char *line, size_t bytes, struct fm_reply *out, struct fm_err *err) FM_MUST_USE;
 
