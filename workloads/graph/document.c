@@ -151,7 +151,7 @@ static fm_status add_scalar(struct parse *p, const yaml_event_t *event)
 {
     const char *value = (const char *)event->data.scalar.value;
     size_t bytes = event->data.scalar.length;
-    uint32_t index;
+    uint32_t index = FM_DOCUMENT_NOTHING;
     if (event->data.scalar.anchor) return fail_mark(p, event->start_mark, "anchors are not read here; write it out");
     if (event->data.scalar.tag) return fail_mark(p, event->start_mark, "tags are not read here; leave it out");
     if (bytes > FM_DOCUMENT_SCALAR_BYTES) return fail_mark(p, event->start_mark, "this is longer than 200 bytes");
@@ -168,7 +168,7 @@ static fm_status add_scalar(struct parse *p, const yaml_event_t *event)
 static fm_status open_container(struct parse *p, enum fm_document_kind kind, const yaml_event_t *event)
 {
     bool sequence = kind == FM_DOCUMENT_SEQUENCE;
-    uint32_t index;
+    uint32_t index = FM_DOCUMENT_NOTHING;
     if (sequence ? event->data.sequence_start.anchor : event->data.mapping_start.anchor)
         return fail_mark(p, event->start_mark, "anchors are not read here; write it out");
     if (sequence ? event->data.sequence_start.tag : event->data.mapping_start.tag)
