@@ -17,7 +17,7 @@ static bool same_number(const cJSON *record, const char *name, int64_t want)
     return fm_json_i64(record, name, &value) && value == want;
 }
 
-static bool matches(const cJSON *record, const struct fm_probe_key *key)
+bool fm_probe_has(const struct fm_probe_key *key, const cJSON *record)
 {
     if (!same_text(record, "cell", key->cell) || !same_number(record, "batch", key->batch) ||
         !same_number(record, "val_batch", key->val_batch) || !same_number(record, "launch", key->launch))
@@ -41,7 +41,7 @@ struct fm_probe_found fm_resume_find(const struct fm_records *records, const str
         const cJSON *record = records->item[i];
         const char *kind = fm_record_kind(record);
         bool start = strcmp(kind, "start") == 0, row = strcmp(kind, "row") == 0;
-        if ((!start && !row) || !matches(record, key)) continue;
+        if ((!start && !row) || !fm_probe_has(key, record)) continue;
         if (start) {
             found.tries++;
             found.train = found.val = NULL;

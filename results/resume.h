@@ -16,6 +16,9 @@ struct fm_probe_key {
     int64_t launch;
 };
 
+/* is this start or row of that probe? */
+bool fm_probe_has(const struct fm_probe_key *key, const cJSON *record);
+
 enum fm_probe_state {
     FM_PROBE_ABSENT,            /* never started */
     FM_PROBE_SUSPECT,           /* started, and the process died: its fault, perhaps; to be tried once more */

@@ -1,0 +1,310 @@
+#include "results/fold_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "results/json.h"
+#include "tuner/base/memory.h"
+
+static bool shares_training(const struct fm_result_cell *a, const struct fm_result_cell *b)
+{
+    return a == b || (strcmp(a->train_id, b->train_id) == 0 && strcmp(a->device, b->device) == 0);
+}
+
+static bool is_timed(const struct fm_result_row *row)
+{
+    const cJSON *steps = fm_json_array(fm_json_object(row->record, "measured"), "step_ns");
+    return !row->val && !row->superseded && row->outcome == FM_OUTCOME_ok && row->batch > 0 && steps && steps->child;
+}
+
+/* did a smaller validation fit at this batch? Then what failed is the search for the largest validation. */
+static bool smaller_val_fits(const struct fm_result *result, const struct fm_result_row *failed)
+{
+    for (size_t i = 0; i < result->row_count; i++) {
+        const struct fm_result_row *row = &result->rows[i];
+        if (row->cell == failed->cell && row->val && !row->superseded && row->outcome == FM_OUTCOME_ok &&
+            row->batch == failed->batch && row->val_batch < failed->val_batch)
+            return true;
+    }
+    return false;
+}
+
+/* may the cell claim what was measured at this batch? */
+static bool may_claim(const struct fm_result *result, size_t cell, int64_t batch)
+{
+    bool own = false;
+    for (size_t i = 0; i < result->row_count; i++) {
+        const struct fm_result_row *row = &result->rows[i];
+        if (row->cell != cell || row->batch != batch || row->superseded) continue;
+        own = true;
+        if (row->outcome == FM_OUTCOME_oom_device && !(row->val && smaller_val_fits(result, row))) return false;
+    }
+    int64_t max = result->cells[cell].max_train;
+    return max >= 0 ? batch <= max : own;
+}
+
+/* ---- throughput ---- */
+
+struct samples {
+    struct fm_sample *item;
+    struct fm_launch *launch;
+    size_t *start;              /* of each launch in item */
+    size_t item_capacity, launch_capacity, start_capacity, count, launches;
+};
+
+static void samples_release(struct samples *s)
+{
+    fm_free(s->item);
+    fm_free(s->launch);
+    fm_free(s->start);
+}
+
+static bool is_throttled(const cJSON *throttled, int64_t index)
+{
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, throttled)
+        if (cJSON_IsNumber(item) && item->valuedouble == (double)index) return true;
+    return false;
+}
+
+static fm_status add_launch(struct samples *s, const struct fm_result_row *row, struct fm_err *err)
+{
+    const cJSON *measured = fm_json_object(row->record, "measured"), *step = NULL;
+    const cJSON *throttled = fm_json_array(measured, "throttled");
+    struct fm_launch *launch = fm_grow(s->launch, &s->launch_capacity, s->launches + 1, sizeof *launch);
+    if (launch) s->launch = launch;
+    size_t *start = fm_grow(s->start, &s->start_capacity, s->launches + 1, sizeof *start);
+    if (start) s->start = start;
+    if (!launch || !start) return FM_FAIL(err, FM_NOMEM, "no memory for step times");
+    start[s->launches] = s->count;
+    int64_t index = 0;
+    cJSON_ArrayForEach(step, fm_json_array(measured, "step_ns")) {
+        if (!cJSON_IsNumber(step) || !(step->valuedouble > 0 && step->valuedouble <= (double)FM_JSON_EXACT_MAX))
+            return FM_FAIL(err, FM_INVALID, "batch %lld: step_ns[%lld] is no time", (long long)row->batch, (long long)index);
+        struct fm_sample *item = fm_grow(s->item, &s->item_capacity, s->count + 1, sizeof *item);
+        if (!item) return FM_FAIL(err, FM_NOMEM, "no memory for step times");
+        s->item = item;
+        item[s->count++] = (struct fm_sample){ (int64_t)step->valuedouble, is_throttled(throttled, index++) };
+    }
+    launch[s->launches].count = s->count - start[s->launches];
+    s->launches++;
+    return FM_OK;
+}
+
+/* of all launches that trained as this cell does, at this batch */
+static fm_status measure(const struct fm_result *result, size_t cell, int64_t batch, uint64_t seed, struct fm_interval *rate,
+                         struct fm_err *err)
+{
+    struct samples s = { 0 };
+    struct fm_interval step_ns;
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < result->row_count; i++) {
+        const struct fm_result_row *row = &result->rows[i];
+        if (row->batch == batch && is_timed(row) && shares_training(&result->cells[row->cell], &result->cells[cell]))
+            FM_TRY(add_launch(&s, row, err));
+    }
+    for (size_t i = 0; i < s.launches; i++) s.launch[i].samples = s.item + s.start[i];
+    FM_TRY(fm_interval_of_launches(s.launch, s.launches, seed, &step_ns, err));
+    *rate = fm_interval_rate(&step_ns, (double)batch * (double)result->cells[cell].samples_per_batch);
+out:
+    samples_release(&s);
+    return status;
+}
+
+/* ---- memory ---- */
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static void set_peak(const struct fm_result *result, struct fm_result_point *point)
+{
+    const struct fm_result_cell *cell = &result->cells[point->cell];
+    int64_t train = -1, val = -1, planned_train = -1, planned_val = -1, above = -1, above_batch = INT64_MAX;
+    for (size_t i = 0; i < result->row_count; i++) {
+        const struct fm_result_row *row = &result->rows[i];
+        if (row->superseded || row->outcome != FM_OUTCOME_ok) continue;
+        if (!row->val && row->batch == point->batch && shares_training(&result->cells[row->cell], cell)) {
+            train = larger(train, row->measured.reserved_bytes);
+            planned_train = larger(planned_train, row->planned.reserved_bytes);
+        }
+        if (!row->val || row->cell != point->cell || row->measured.reserved_bytes < 0) continue;
+        if (row->batch == point->batch) {
+            val = larger(val, row->measured.reserved_bytes);
+            planned_val = larger(planned_val, row->planned.reserved_bytes);
+        } else if (row->batch > point->batch && row->batch <= above_batch) {
+            above = row->batch == above_batch ? larger(above, row->measured.reserved_bytes) : row->measured.reserved_bytes;
+            above_batch = row->batch;
+        }
+    }
+    point->peak_lo_bytes = point->peak_hi_bytes = point->planned_peak_bytes = -1;
+    if (train < 0 || (cell->validates && val < 0 && above < 0)) return;
+    point->peak_lo_bytes = larger(train, val);
+    point->peak_hi_bytes = cell->validates && val < 0 ? larger(train, above) : point->peak_lo_bytes;
+    if (planned_train >= 0 && (!cell->validates || planned_val >= 0))
+        point->planned_peak_bytes = larger(planned_train, planned_val);
+}
+
+/* ---- points ---- */
+
+static fm_status add_point(struct fm_result *result, size_t cell, int64_t batch, uint64_t seed, struct fm_err *err)
+{
+    struct fm_result_point point = { .cell = cell, .batch = batch };
+    struct fm_result_cell *owner = &result->cells[cell];
+    for (size_t i = 0; i < owner->points; i++)
+        if (result->points[owner->first_point + i].batch == batch) return FM_OK;
+    fm_status status = measure(result, cell, batch, seed, &point.samples_per_s, err);
+    /* every step may have been throttled */
+    if (status != FM_OK || !point.samples_per_s.point_known) return status;
+    set_peak(result, &point);
+    struct fm_result_point *points =
+        fm_grow(result->points, &result->point_capacity, result->point_count + 1, sizeof *result->points);
+    if (!points) return FM_FAIL(err, FM_NOMEM, "no memory for a point");
+    result->points = points;
+    points[result->point_count++] = point;
+    owner->points++;
+    return FM_OK;
+}
+
+static int by_batch(const void *a, const void *b)
+{
+    int64_t x = ((const struct fm_result_point *)a)->batch, y = ((const struct fm_result_point *)b)->batch;
+    return x < y ? -1 : x > y;
+}
+
+static void set_knee(struct fm_result *result, struct fm_result_cell *cell)
+{
+    double best = 0;
+    for (size_t i = 0; i < cell->points; i++) {
+        double rate = result->points[cell->first_point + i].samples_per_s.point;
+        if (rate <= best) continue;
+        best = rate;
+        cell->best = cell->first_point + i;
+    }
+    for (size_t i = cell->points; i-- > 0;)
+        if (result->points[cell->first_point + i].samples_per_s.point >= FM_KNEE_SHARE * best)
+            cell->knee = cell->first_point + i;
+}
+
+static fm_status add_points(struct fm_result *result, size_t cell, uint64_t seed, struct fm_err *err)
+{
+    struct fm_result_cell *owner = &result->cells[cell];
+    owner->first_point = result->point_count;
+    for (size_t i = 0; i < result->row_count; i++) {
+        const struct fm_result_row *row = &result->rows[i];
+        if (!is_timed(row) || !shares_training(&result->cells[row->cell], owner) || !may_claim(result, cell, row->batch)) continue;
+        struct fm_err cause = { 0 };
+        fm_status status = add_point(result, cell, row->batch, seed, &cause);
+        if (status != FM_OK) return FM_FAIL(err, status, "cell %s: %s", owner->id, cause.text);
+    }
+    if (owner->points) qsort(result->points + owner->first_point, owner->points, sizeof *result->points, by_batch);
+    set_knee(result, owner);
+    return FM_OK;
+}
+
+/* ---- fronts and ranks ---- */
+
+/* the cells and points as fm_pareto() takes them; index: of a point there, the point here */
+struct fronts {
+    struct fm_pareto_cell *cells;
+    struct fm_pareto_point *points;
+    size_t *index, count;
+};
+
+static void fill_fronts(const struct fm_result *result, struct fronts *f)
+{
+    for (size_t i = 0; i < result->cell_count; i++) {
+        const struct fm_result_cell *cell = &result->cells[i];
+        f->cells[i] = (struct fm_pareto_cell){
+            .device = cell->device, .workload = cell->workload, .model_id = cell->model_id,
+            .flops_per_sample = cell->flops_per_sample, .flops_known = isfinite(cell->flops_per_sample),
+            .knee_batch = cell->knee == FM_NO_POINT ? 0 : result->points[cell->knee].batch,
+        };
+    }
+    for (size_t i = 0; i < result->point_count; i++) {
+        const struct fm_result_point *p = &result->points[i];
+        if (p->peak_lo_bytes < 0) continue;
+        f->index[f->count] = i;
+        f->points[f->count++] = (struct fm_pareto_point){
+            .cell = p->cell, .batch = p->batch,
+            .bytes_lo = (uint64_t)p->peak_lo_bytes, .bytes_hi = (uint64_t)p->peak_hi_bytes,
+            .samples_per_s = p->samples_per_s.point, .samples_per_s_lo = p->samples_per_s.lo,
+            .samples_per_s_hi = p->samples_per_s.hi, .interval_known = p->samples_per_s.interval_known,
+        };
+    }
+}
+
+static void take_fronts(struct fm_result *result, const struct fronts *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        result->points[f->index[i]].front = f->points[i].front;
+        result->points[f->index[i]].model_front = f->points[i].model_front;
+    }
+    for (size_t i = 0; i < result->cell_count; i++) {
+        result->cells[i].rank = f->cells[i].rank;
+        result->cells[i].front = f->cells[i].front;
+        result->cells[i].model_front = f->cells[i].model_front;
+    }
+}
+
+static fm_status set_fronts(struct fm_result *result, struct fm_err *err)
+{
+    fm_status status = FM_OK;
+    struct fronts f = {
+        .cells = fm_calloc(result->cell_count, sizeof *f.cells),
+        .points = fm_calloc(result->point_count, sizeof *f.points),
+        .index = fm_calloc(result->point_count, sizeof *f.index),
+    };
+    if (!f.cells || !f.points || !f.index) {
+        status = FM_FAIL(err, FM_NOMEM, "no memory for the fronts of %zu points", result->point_count);
+        goto out;
+    }
+    fill_fronts(result, &f);
+    FM_TRY(fm_pareto(f.cells, result->cell_count, f.points, f.count, err));
+    take_fronts(result, &f);
+out:
+    fm_free(f.index);
+    fm_free(f.points);
+    fm_free(f.cells);
+    return status;
+}
+
+static double knee_rate(const struct fm_result *result, const struct fm_result_cell *cell)
+{
+    return cell->knee == FM_NO_POINT ? NAN : result->points[cell->knee].samples_per_s.point;
+}
+
+/* what a cell's speed is relative to */
+static const struct fm_result_cell *reference_of(const struct fm_result *result, const struct fm_result_cell *cell)
+{
+    const struct fm_result_cell *own = NULL;
+    for (size_t i = 0; i < result->cell_count; i++) {
+        const struct fm_result_cell *other = &result->cells[i];
+        if (other->rank != 1 || strcmp(other->device, cell->device) != 0) continue;
+        if (strcmp(other->model_id, cell->model_id) == 0 && !own) own = other;
+        if (!other->changes && strcmp(other->workload, cell->workload) == 0 && cJSON_Compare(other->set, cell->set, true))
+            return other;
+    }
+    return own;
+}
+
+fm_status fm_fold_points(struct fm_result *result, uint64_t seed, struct fm_err *err)
+{
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < result->cell_count; i++) FM_TRY(add_points(result, i, seed, err));
+    FM_TRY(set_fronts(result, err));
+    for (size_t i = 0; i < result->cell_count; i++) {
+        const struct fm_result_cell *reference = reference_of(result, &result->cells[i]);
+        if (reference) result->cells[i].relative_speed = knee_rate(result, &result->cells[i]) / knee_rate(result, reference);
+    }
+    for (size_t i = 0; i < result->row_count; i++) {
+        struct fm_result_row *row = &result->rows[i];
+        const struct fm_result_cell *cell = &result->cells[row->cell];
+        for (size_t j = cell->first_point; j < cell->first_point + cell->points; j++)
+            if (result->points[j].batch == row->batch && row->batch > 0) row->point = j;
+    }
+out:
+    return status;
+}
