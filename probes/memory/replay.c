@@ -36,7 +36,8 @@ uint64_t fm_replay_address(const struct fm_replay *r, uint32_t storage)
 }
 
 /* after an allocation; `stats` are the allocator's */
-static inline void note_peak(const struct fm_replay *r, const struct fm_allocator_stats *stats, struct fm_peak *peak, uint32_t instr)
+static inline void note_peak(const struct fm_replay *r, const struct fm_allocator_stats *stats, struct fm_peak *peak,
+                             uint32_t instr)
 {
     if (stats->reserved_bytes > peak->reserved_bytes) peak->reserved_bytes = stats->reserved_bytes;
     if (stats->allocated_bytes <= peak->allocated_bytes) return;
@@ -59,10 +60,11 @@ static inline int64_t counted(const struct fm_storage *s)
     return (s->bytes + FM_BLOCK_MIN_BYTES - 1) & ~(int64_t)(FM_BLOCK_MIN_BYTES - 1);
 }
 
-static inline fm_status replay_alloc(struct fm_replay *r, uint32_t instr, uint32_t storage, struct fm_peak *peak, struct fm_err *err)
+static inline fm_status replay_alloc(struct fm_replay *r, const struct fm_allocator_stats *stats, uint32_t instr,
+                                     struct fm_peak *peak, struct fm_err *err)
 {
+    uint32_t storage = r->program->instr[instr].a;
     const struct fm_storage *s = &r->program->storage[storage];
-    const struct fm_allocator_stats *stats = fm_allocator_get_stats(r->allocator);
     int64_t before_bytes = stats->allocated_bytes;
     fm_status status = fm_allocator_alloc(r->allocator, s->bytes, 0, &r->block[storage], err);
     if (status != FM_OK) return oom(r, instr, s->bytes, status);
@@ -73,10 +75,9 @@ static inline fm_status replay_alloc(struct fm_replay *r, uint32_t instr, uint32
     return FM_OK;
 }
 
-static inline void replay_free(struct fm_replay *r, uint32_t storage)
+static inline void replay_free(struct fm_replay *r, const struct fm_allocator_stats *stats, uint32_t storage)
 {
     const struct fm_storage *s = &r->program->storage[storage];
-    const struct fm_allocator_stats *stats = fm_allocator_get_stats(r->allocator);
     int64_t before_bytes = stats->allocated_bytes;
     fm_allocator_free(r->allocator, r->block[storage]);
     r->block[storage] = FM_BLOCK_NONE;
@@ -101,7 +102,8 @@ static fm_status take_workspace(struct fm_replay *r, uint32_t instr, struct fm_r
     if (!entry)
         return FM_FAIL(err, FM_FAILED, "workspaces of %s (%s) were never asked for", r->program->names + call->label,
                        fm_kernel_name((enum fm_kernel)call->kernel));
-    if (entry->unsupported) return FM_FAIL(err, FM_UNSUPPORTED, "%s: %s", r->program->names + call->label, entry->reason);
+    if (entry->unsupported)
+        return FM_FAIL(err, FM_UNSUPPORTED, "%s: %s", r->program->names + call->label, entry->reason);
     fm_status status = FM_OK;
     for (uint32_t i = 0; i < entry->candidates.count; i++) {
         int64_t bytes = entry->candidates.item[i].workspace_bytes;
@@ -121,7 +123,8 @@ static fm_status take_workspace(struct fm_replay *r, uint32_t instr, struct fm_r
     return FM_OK;
 }
 
-static fm_status replay_call(struct fm_replay *r, uint32_t instr, uint32_t call, struct fm_peak *peak, struct fm_err *err)
+static fm_status replay_call(struct fm_replay *r, uint32_t instr, uint32_t call, struct fm_peak *peak,
+                             struct fm_err *err)
 {
     struct fm_replay_launch launch = { .call = call };
     uint32_t block;
@@ -137,22 +140,25 @@ static fm_status replay_call(struct fm_replay *r, uint32_t instr, uint32_t call,
 fm_status fm_replay_section(struct fm_replay *r, enum fm_section section, struct fm_err *err)
 {
     const struct fm_program *p = r->program;
+    const struct fm_allocator_stats *stats = fm_allocator_get_stats(r->allocator);
     struct fm_peak *peak = &r->peak[fm_section_is_val(section)];
+    bool any_call = r->launch || r->workspaces;         /* else no call matters, and none is looked at */
     fm_status status = FM_OK;
     for (size_t i = p->section[section]; i < p->section[section + 1] && status == FM_OK; i++) {
         const struct fm_instr *instr = &p->instr[i];
         switch ((enum fm_instr_kind)instr->kind) {
         case FM_ALLOC:
-            status = replay_alloc(r, (uint32_t)i, instr->a, peak, err);
+            status = replay_alloc(r, stats, (uint32_t)i, peak, err);
             break;
         case FM_FREE:
-            replay_free(r, instr->a);
+            replay_free(r, stats, instr->a);
             break;
         case FM_MOVE:
             replay_move(r, instr->a, instr->b);
             break;
         case FM_CALL:
-            if (r->launch || p->call[instr->a].key) status = replay_call(r, (uint32_t)i, instr->a, peak, err);
+            if (any_call && (r->launch || p->call[instr->a].key))
+                status = replay_call(r, (uint32_t)i, instr->a, peak, err);
             break;
         case FM_LOSS:
             if (r->loss) status = r->loss(r->context, r, instr->a, err);
@@ -184,7 +190,8 @@ bool fm_settle_more(struct fm_settle *s, const struct fm_replay *r)
     return s->steps < s->at_least || (s->steps < most && !s->repeats);
 }
 
-fm_status fm_replay_settle(struct fm_replay *r, enum fm_section section, uint32_t at_least, uint32_t *steps, struct fm_err *err)
+fm_status fm_replay_settle(struct fm_replay *r, enum fm_section section, uint32_t at_least, uint32_t *steps,
+                           struct fm_err *err)
 {
     struct fm_settle settle = { .at_least = at_least };
     fm_status status = FM_OK;

@@ -18,7 +18,7 @@ const char *fm_breakdown_name(int kind);
 
 struct fm_peak {
     int64_t allocated_bytes, reserved_bytes;        /* the allocator's: whole blocks, segments */
-    int64_t counted_bytes;                          /* storages, each rounded up to 512: PyTorch's own accounting (rule 48) */
+    int64_t counted_bytes; /* storages, each rounded up to 512: PyTorch's own accounting (rule 48) */
     int64_t workspace_bytes;                        /* largest workspace taken */
     int64_t breakdown_bytes[FM_BREAKDOWN_COUNT];    /* at the peak of allocated */
     uint32_t instr;                                 /* where allocated peaked */
@@ -37,7 +37,8 @@ struct fm_replay {
     struct fm_allocator *allocator;                 /* borrowed */
     const struct fm_workspaces *workspaces;         /* borrowed; NULL: no call takes any */
     /* executes a call; NULL in the planner */
-    fm_status (*launch)(void *context, const struct fm_replay *replay, const struct fm_replay_launch *launch, struct fm_err *err);
+    fm_status (*launch)(void *context, const struct fm_replay *replay, const struct fm_replay_launch *launch,
+                        struct fm_err *err);
     void (*phase)(void *context, enum fm_phase phase);      /* NULL: not told */
     /* the loss of a micro-batch is in this storage now; NULL: not told */
     fm_status (*loss)(void *context, const struct fm_replay *replay, uint32_t storage, struct fm_err *err);
@@ -55,10 +56,10 @@ struct fm_replay {
 /* FM_NOMEM. `program` .. `context` must be set, the rest zero. */
 fm_status fm_replay_init(struct fm_replay *replay, struct fm_err *err) FM_MUST_USE;
 void fm_replay_release(struct fm_replay *replay);           /* frees its arrays, not the allocator's blocks */
-/* One section, once. FM_OOM: where and how much in oom_*; FM_UNSUPPORTED: the device cannot run a call, with the reason;
- * FM_FAILED: a workspace was never asked for. */
+/* One section, once. FM_OOM: where and how much in oom_*; FM_UNSUPPORTED: the device cannot run a call, with the
+ * reason; FM_FAILED: a workspace was never asked for. */
 fm_status fm_replay_section(struct fm_replay *replay, enum fm_section section, struct fm_err *err) FM_MUST_USE;
-/* The allocator's state and which storage lives where: equal at two moments, the same section does the same from there. */
+/* The allocator's state and which storage lives where: equal at two moments, a section does the same from there. */
 uint64_t fm_replay_state_hash(const struct fm_replay *replay);
 
 /* How often a section is repeated: until its end finds the state that it, or any earlier end, left before (with a

@@ -44,7 +44,8 @@ static fm_status one_plan(struct bench *b, int64_t batch, bool with_workspaces, 
     status = fm_lower(&graph, &b->policy, &b->program, err);
     int64_t lowered_ns = fm_now_ns(fm_clock_system());
     if (status == FM_OK)
-        status = fm_planner_run(&b->planner, &b->program, with_workspaces ? &b->workspaces : NULL, INT64_MAX, &plan, err);
+        status =
+            fm_planner_run(&b->planner, &b->program, with_workspaces ? &b->workspaces : NULL, INT64_MAX, &plan, err);
     b->parts.plan_ns += fm_now_ns(fm_clock_system()) - lowered_ns;
     b->parts.lower_ns += lowered_ns - built_ns;
     b->parts.build_ns += built_ns - start_ns;
@@ -100,8 +101,8 @@ static fm_status run(const struct subject *s, struct fm_err *err)
     b.policy.autocast = s->autocast;
     b.policy.loss_scaler = s->autocast == FM_F16;
     if (s->checkpoint) b.policy.checkpoint = all;
-    (void)snprintf(name, sizeof name, "%s %s %s%s", s->workload->name, s->key ? s->value : "", fm_dtype_name(s->autocast),
-                   s->checkpoint ? " ckpt" : "");
+    (void)snprintf(name, sizeof name, "%s %s %s%s", s->workload->name, s->key ? s->value : "",
+                   fm_dtype_name(s->autocast), s->checkpoint ? " ckpt" : "");
     for (int i = 0; i < 4 && status == FM_OK; i++) status = measure(&b, name, i % 2, i / 2, err);
     forget(&b);
     fm_workspaces_release(&b.workspaces);

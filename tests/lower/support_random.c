@@ -22,7 +22,8 @@ static void set(struct fm_settings *s, const char *key, const char *value)
 static void draw_network(struct random_cell *cell, struct draw *d)
 {
     static const char *const bases[] = { "1", "3", "4", "6" }, *const levels[] = { "1", "2", "3" };
-    static const char *const volumes[] = { "8x8x8", "8x16x24", "16x16x16" }, *const images[] = { "32x32", "64x32", "96x64" };
+    static const char *const volumes[] = { "8x8x8", "8x16x24", "16x16x16" }, *const images[] = { "32x32", "64x32",
+                                                                                                 "96x64" };
     static const char *const classes[] = { "2", "4", "7" }, *const infers[] = { "1", "2", "3" };
     static const char *const ensembles[] = { "keep_all", "sum", "running" };
     bool unet = below(d, 4) != 0;
@@ -77,10 +78,12 @@ void random_cell(struct random_cell *cell, uint64_t seed)
     struct fm_buf model = FM_BUF(1 << 12);
     const struct fm_policy *p = &cell->policy;
     fm_settings_model(&cell->settings, &model);
-    (void)snprintf(cell->text, sizeof cell->text, "%s, batch %lld, val %lld, %s, checkpoint %d, accumulate %u, optimizer %d "
-                   "form %d, loop %d, accounting %d", fm_buf_text(&model), (long long)cell->train_batch, (long long)cell->val_batch,
-                   fm_dtype_name(p->autocast), p->checkpoint != NULL, p->accumulate, p->optimizer.kind, p->optimizer.form, p->loop,
-                   p->accounting);
+    (void)snprintf(cell->text, sizeof cell->text,
+                   "%s, batch %lld, val %lld, %s, checkpoint %d, accumulate %u, optimizer %d "
+                   "form %d, loop %d, accounting %d",
+                   fm_buf_text(&model), (long long)cell->train_batch, (long long)cell->val_batch,
+                   fm_dtype_name(p->autocast), p->checkpoint != NULL, p->accumulate, p->optimizer.kind,
+                   p->optimizer.form, p->loop, p->accounting);
     fm_buf_release(&model);
 }
 

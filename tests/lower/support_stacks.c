@@ -42,14 +42,17 @@ static void mean_loss(struct stack *s, fm_value y)
 
 /* ---- 2 x (conv, norm, leaky relu) ---- */
 
-static const struct fm_conv conv3 = { .dims = 3, .in = CHANNELS, .out = CHANNELS, .kernel = 3, .padding = 1, .bias = true };
+static const struct fm_conv conv3 = {
+    .dims = 3, .in = CHANNELS, .out = CHANNELS, .kernel = 3, .padding = 1, .bias = true
+};
 
 static void conv_norm_leaky(struct stack *s, const char *name)
 {
     struct fm_norm norm = { .channels = CHANNELS, .groups = GROUPS };
     for (int i = 0; i < 2; i++) {
         *next(s) = fm_new_conv(s->b, "conv", conv3);
-        *next(s) = has(name, "batchnorm") ? fm_new_batch_norm(s->b, "norm", norm) : fm_new_group_norm(s->b, "norm", norm);
+        *next(s) =
+            has(name, "batchnorm") ? fm_new_batch_norm(s->b, "norm", norm) : fm_new_group_norm(s->b, "norm", norm);
     }
     fm_build_body(s->b, FM_BODY_TRAIN, 1);
     fm_value x = volume(s, CHANNELS, EDGE), y = x;
@@ -57,7 +60,9 @@ static void conv_norm_leaky(struct stack *s, const char *name)
         for (uint32_t i = 0; i < s->modules; i += 2) {
             fm_rebind(s->b, &y, fm_apply(s->b, &s->module[i], y));
             fm_rebind(s->b, &y, fm_apply(s->b, &s->module[i + 1], y));
-            fm_rebind(s->b, &y, has(name, "inplace") ? fm_leaky_relu_(s->b, "leaky", y, 0.01) : fm_leaky_relu(s->b, "leaky", y, 0.01));
+            fm_rebind(s->b, &y,
+                      has(name, "inplace") ? fm_leaky_relu_(s->b, "leaky", y, 0.01)
+                                           : fm_leaky_relu(s->b, "leaky", y, 0.01));
         }
     }
     mean_loss(s, y);
@@ -135,7 +140,8 @@ static fm_value dice_and_cross_entropy(struct fm_build *b, fm_value logits, fm_v
         fm_hold(b, total);
         fm_value entropy = fm_affine(b, "plus_one", fm_cross_entropy(b, "ce", logits, target, -100), 1, 1);
         fm_value top = fm_affine(b, "top", fm_affine(b, "twice", overlap, 2, 0), 1, 1e-8);
-        fm_value dice = fm_mean(b, "dice", fm_binary(b, FM_OP_div, "ratio", top, fm_affine(b, "bottom", total, 1, 1e-8)));
+        fm_value dice =
+            fm_mean(b, "dice", fm_binary(b, FM_OP_div, "ratio", top, fm_affine(b, "bottom", total, 1, 1e-8)));
         loss = fm_binary(b, FM_OP_sub, "loss", entropy, dice);
     }
     return loss;
@@ -143,7 +149,8 @@ static fm_value dice_and_cross_entropy(struct fm_build *b, fm_value logits, fm_v
 
 static void criterion(struct stack *s, bool dice)
 {
-    *next(s) = fm_new_conv(s->b, "conv", (struct fm_conv){ .dims = 3, .in = 1, .out = CLASSES, .kernel = 1, .bias = true });
+    *next(s) =
+        fm_new_conv(s->b, "conv", (struct fm_conv){ .dims = 3, .in = 1, .out = CLASSES, .kernel = 1, .bias = true });
     fm_build_body(s->b, FM_BODY_TRAIN, 1);
     fm_value x = volume(s, 1, LOSS_EDGE), loss = FM_NO_VALUE;
     fm_value y = fm_input(s->b, "y", FM_INPUT_VOLUME_LABELS, CLASSES,

@@ -174,7 +174,8 @@ static void print_event(const struct events *list, size_t i)
     }
     const struct event *e = &list->item[i], *made = birth_of(list, e->id);
     char text[128];
-    (void)snprintf(text, sizeof text, "%s %u %" PRId64 " %s", e->birth ? "+" : "-", e->id, e->bytes, made ? made->what : "?");
+    (void)snprintf(text, sizeof text, "%s %u %" PRId64 " %s", e->birth ? "+" : "-", e->id, e->bytes,
+                   made ? made->what : "?");
     print_error("%-44s", text);
 }
 
@@ -188,7 +189,8 @@ static void compare(const char *name, struct events *torch, struct events *ours)
         print_message("%-28s %zu events\n", name, i);
         return;
     }
-    print_error("%s: first difference at event %zu of %zu (torch) and %zu (ours)\n", name, i, torch->count, ours->count);
+    print_error("%s: first difference at event %zu of %zu (torch) and %zu (ours)\n", name, i, torch->count,
+                ours->count);
     for (size_t k = i > 8 ? i - 8 : 0; k < i + 16; k++) {
         print_error(k == i ? "> " : "  ");
         print_event(torch, k);

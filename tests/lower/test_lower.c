@@ -16,7 +16,8 @@
 #define ROUND INT64_C(512)
 #define LONG_STEPS 40               /* far more than a plan replays */
 
-static void lower(const struct fm_graph *graph, const struct fm_policy *policy, struct fm_program *program, const char *what)
+static void lower(const struct fm_graph *graph, const struct fm_policy *policy, struct fm_program *program,
+                  const char *what)
 {
     struct fm_err err = { 0 };
     if (fm_lower(graph, policy, program, &err) != FM_OK) fail_msg("%s: %s", what, err.text);
@@ -34,9 +35,11 @@ static struct fm_plan plan_of(struct fm_planner *planner, const struct fm_progra
 
 static void assert_peaks_equal(const struct fm_peak *a, const struct fm_peak *b, const char *what)
 {
-    if (a->counted_bytes != b->counted_bytes || a->allocated_bytes != b->allocated_bytes || a->reserved_bytes != b->reserved_bytes)
-        fail_msg("%s: peaks %" PRId64 " %" PRId64 " %" PRId64 " and %" PRId64 " %" PRId64 " %" PRId64, what, a->counted_bytes,
-                 a->allocated_bytes, a->reserved_bytes, b->counted_bytes, b->allocated_bytes, b->reserved_bytes);
+    if (a->counted_bytes != b->counted_bytes || a->allocated_bytes != b->allocated_bytes ||
+        a->reserved_bytes != b->reserved_bytes)
+        fail_msg("%s: peaks %" PRId64 " %" PRId64 " %" PRId64 " and %" PRId64 " %" PRId64 " %" PRId64, what,
+                 a->counted_bytes, a->allocated_bytes, a->reserved_bytes, b->counted_bytes, b->allocated_bytes,
+                 b->reserved_bytes);
 }
 
 /* ---- random cells ---- */
@@ -57,7 +60,8 @@ static void random_cells_check(void **state)
         struct fm_plan a = plan_of(&planner, &reused), b = plan_of(&planner, &fresh);
         assert_peaks_equal(&a.train, &b.train, cell.text);
         assert_peaks_equal(&a.val, &b.val, cell.text);
-        assert_int_equal(fresh.samples, (cell.train_batch ? cell.train_batch : cell.val_batch) * cell.policy.accumulate);
+        assert_int_equal(fresh.samples,
+                         (cell.train_batch ? cell.train_batch : cell.val_batch) * cell.policy.accumulate);
         fm_graph_release(&graph);
         fm_program_release(&fresh);
     }
@@ -87,7 +91,8 @@ static void plans_are_settled(void **state)
         assert_int_equal(fm_replay_init(&r, &err), FM_OK);
         assert_int_equal(fm_replay_section(&r, FM_SECTION_INIT, &err), FM_OK);
         assert_int_equal(fm_replay_section(&r, FM_SECTION_TRAIN_FIRST, &err), FM_OK);
-        for (int step = 0; step < LONG_STEPS; step++) assert_int_equal(fm_replay_section(&r, FM_SECTION_TRAIN, &err), FM_OK);
+        for (int step = 0; step < LONG_STEPS; step++)
+            assert_int_equal(fm_replay_section(&r, FM_SECTION_TRAIN, &err), FM_OK);
         all++;
         if (plan.train_steps < FM_REPLAY_MAX_STEPS) {
             settled++;

@@ -71,7 +71,8 @@ static void judge(struct tally *tally, const char *name, int64_t ours, int64_t t
 
 static void report(const struct tally *t)
 {
-    print_message("%d rows, %d to the byte, worst %" PRId64 " bytes, %d skipped\n", t->rows, t->exact, t->worst_bytes, t->skipped);
+    print_message("%d rows, %d to the byte, worst %" PRId64 " bytes, %d skipped\n", t->rows, t->exact, t->worst_bytes,
+                  t->skipped);
     assert_int_equal(t->failed, 0);
 }
 
@@ -144,7 +145,8 @@ static void ensemble_validation(void **state)
         if (fm_settings_build(&settings, 0, rows[i].batch, &graph, &err) != FM_OK) fail_msg("%s", err.text);
         if (fm_lower(&graph, &policy, &program, &err) != FM_OK) fail_msg("%s", err.text);
         double gib = (double)planned(&planner, &program) / 0x1p30;
-        print_message("%-8s batch %" PRId64 ": %.3f GiB planned, %.1f by hand\n", rows[i].ensemble, rows[i].batch, gib, rows[i].gib);
+        print_message("%-8s batch %" PRId64 ": %.3f GiB planned, %.1f by hand\n", rows[i].ensemble, rows[i].batch, gib,
+                      rows[i].gib);
         assert_true(gib > rows[i].gib * 0.98 && gib < rows[i].gib * 1.02);
         fm_graph_release(&graph);
     }

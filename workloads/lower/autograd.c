@@ -12,6 +12,7 @@ struct node *new_node(struct lower *l, backward_fn fn, struct var *const *input,
     if (!any || !l->grad || failed(l)) return NULL;
     struct node *node = lower_alloc(l, &l->arena, sizeof *node);
     struct meta *meta = lower_alloc(l, &l->arena, n * sizeof *meta);
+    struct edge *edge = lower_alloc(l, &l->arena, n * sizeof *edge);
     struct node **grown = fm_grow(l->node, &l->node_room, l->node_count + 1, sizeof *grown);
     if (grown) l->node = grown;
     if (!grown || n > MAX_EDGES) lower_fail(l, grown ? FM_UNSUPPORTED : FM_NOMEM, "an operator of %u inputs", n);
@@ -22,6 +23,7 @@ struct node *new_node(struct lower *l, backward_fn fn, struct var *const *input,
     node->label = l->label;
     node->edges = n;
     node->meta = meta;
+    node->edge = edge;
     for (uint32_t i = 0; i < n; i++) {
         struct var *v = input[i];
         if (!v) continue;
@@ -34,8 +36,8 @@ struct node *new_node(struct lower *l, backward_fn fn, struct var *const *input,
         memcpy(m->size, v->x->size, sizeof m->size);
         memcpy(m->stride, v->x->stride, sizeof m->stride);
         if (!v->requires_grad) continue;
-        if (v->fn) node->edge[i].fn = v->fn;
-        else node->edge[i].leaf = v;
+        if (v->fn) edge[i].fn = v->fn;
+        else edge[i].leaf = v;
     }
     return node;
 }
@@ -47,17 +49,26 @@ void save(struct lower *l, struct node *n, struct tensor *x)
         lower_fail(l, FM_UNSUPPORTED, "%s saves more than %d tensors", n->op->name, MAX_SAVED);
         return;
     }
+    if (!n->saved) n->saved = lower_alloc(l, &l->arena, MAX_SAVED * sizeof *n->saved);
+    if (!n->saved) return;
     struct saved *s = &n->saved[n->saved_count++];
     if (!l->frame) {
         s->x = keep(x);
     } else if (!l->recomputing) {                   /* packed: only a slot is kept */
-        s->frame = l->frame;
-        s->slot = l->frame->slots++;
+        *s = (struct saved){ .frame = l->frame, .slot = l->frame->slots++, .packed = true };
         l->frame->unreleased++;
     } else if (!l->stopped) {
         l->frame->recomputed[l->recomputed++] = keep(x);
         l->stopped = l->recomputed == l->frame->slots;      /* early stop (rule 32) */
     }
+}
+
+void set_attr(struct lower *l, struct node *n, const struct fm_attr *attr)
+{
+    struct fm_attr *copy = n ? lower_alloc(l, &l->arena, sizeof *copy) : NULL;
+    if (!copy) return;
+    *copy = *attr;
+    n->attr = copy;
 }
 
 struct var *result(struct lower *l, struct tensor *x, struct node *n)
@@ -87,7 +98,8 @@ static struct tensor *sum_to(struct lower *l, struct tensor *g, const struct met
     return out;
 }
 
-/* What the engine makes of a gradient that a function returned (validate_outputs): the input's sizes and dtype. Takes g. */
+/* What the engine makes of a gradient that a function returned (validate_outputs): the input's sizes and dtype.
+ * Takes g. */
 static struct tensor *fit(struct lower *l, struct tensor *g, const struct meta *m)
 {
     if (!g || failed(l)) return g;
@@ -110,7 +122,8 @@ static void accumulate_buffer(struct lower *l, struct node *n, struct tensor *g)
         return;
     }
     l->label = n->label;
-    bool in_place = l->policy->accounting == FM_ACCOUNTING_EAGER && is_dense(old) && old->refs == 1 && old->store->refs == 1;
+    bool in_place =
+        l->policy->accounting == FM_ACCOUNTING_EAGER && is_dense(old) && old->refs == 1 && old->store->refs == 1;
     if (in_place) {
         record_binary(l, FM_ADD, 1, old, old, g);
         drop(l, g);
@@ -151,8 +164,10 @@ static void unpack(struct lower *l, struct node *n)
 {
     for (uint32_t i = 0; i < n->saved_count && !failed(l); i++) {
         struct saved *s = &n->saved[i];
-        n->unpacked[i] = s->x;
-        if (!s->frame) continue;
+        if (!s->packed) {
+            n->unpacked[i] = s->x;
+            continue;
+        }
         if (!s->frame->recomputed) recompute(l, s->frame);
         if (failed(l)) return;
         n->unpacked[i] = s->frame->recomputed[s->slot];
@@ -164,7 +179,8 @@ static void unpack(struct lower *l, struct node *n)
  * die; then gradients move on */
 static void run_node(struct lower *l, struct node *n)
 {
-    struct tensor *out[MAX_EDGES] = { 0 };
+    struct tensor *out[MAX_EDGES] = { 0 }, *unpacked[MAX_SAVED] = { 0 };
+    n->unpacked = unpacked;
     l->label = n->label;
     l->op_index = (uint32_t)(n->op - l->body->node);
     unpack(l, n);
@@ -172,12 +188,12 @@ static void run_node(struct lower *l, struct node *n)
     l->label = n->label;
     n->backward(l, n, n->grad, out);
     for (uint32_t i = n->saved_count; i-- > 0;)
-        if (n->saved[i].frame) drop(l, n->unpacked[i]);
+        if (n->saved[i].packed) drop(l, unpacked[i]);
     for (uint32_t i = 0; i < n->edges; i++) out[i] = fit(l, out[i], &n->meta[i]);
     drop(l, n->grad);
     n->grad = NULL;
     for (uint32_t i = 0; i < n->saved_count; i++) {
-        if (n->saved[i].frame) frame_release_slot(l, n->saved[i].frame);
+        if (n->saved[i].packed) frame_release_slot(l, n->saved[i].frame);
         else drop(l, n->saved[i].x);
     }
     for (uint32_t i = 0; i < n->edges && !failed(l); i++) {
@@ -196,7 +212,7 @@ void backward(struct lower *l, struct var *loss)
         lower_fail(l, FM_INVALID, "%s: the loss depends on no parameter", l->graph->name);
         return;
     }
-    struct tensor *root = new_scalar(l, (enum fm_dtype)loss->x->dtype);      /* held until backward() returns (rule 56) */
+    struct tensor *root = new_scalar(l, (enum fm_dtype)loss->x->dtype); /* held until backward() returns (rule 56) */
     record_fill(l, root, 1);
     loss->fn->grad = keep(root);
     for (size_t i = l->node_count; i-- > 0 && !failed(l);)

@@ -72,7 +72,8 @@ void recompute(struct lower *l, struct frame *f)
         if (body->stmt[s].kind == FM_STMT_OP) drop_local(l, body->node[body->stmt[s].a].out);
     if (f->autocast) autocast_exit(l);
     if (!failed(l) && l->recomputed != f->slots)
-        lower_fail(l, FM_FAILED, "block %s saved %u tensors and recomputed %u", f->block->name, f->slots, l->recomputed);
+        lower_fail(l, FM_FAILED, "block %s saved %u tensors and recomputed %u", f->block->name, f->slots,
+                   l->recomputed);
     l->autocast = outer_autocast;
     l->frame = outer_frame;
     l->recomputing = l->stopped = false;

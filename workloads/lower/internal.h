@@ -47,9 +47,15 @@ struct frame {
 
 /* what a backward node keeps of a tensor: itself, or a slot of a frame (rule 55) */
 struct saved {
-    struct tensor *x;
-    struct frame *frame;
+    union { struct tensor *x; struct frame *frame; };
     uint32_t slot;
+    bool packed;                    /* in a frame */
+};
+
+/* where a gradient goes: to the node that made the input, or to a leaf; nowhere if neither */
+struct edge {
+    struct node *fn;
+    struct var *leaf;
 };
 
 /* shape and layout of an input, kept after the tensor may be gone */
@@ -61,21 +67,21 @@ struct meta {
 };
 
 struct lower;
-/* Writes out[i], an owned reference or NULL, for each edge; g is borrowed. The engine reduces a gradient of the broadcast
- * size and casts one of another dtype. */
+/* Writes out[i], an owned reference or NULL, for each edge; g is borrowed. The engine reduces a gradient of the
+ * broadcast size and casts one of another dtype. */
 typedef void (*backward_fn)(struct lower *l, struct node *n, struct tensor *g, struct tensor **out);
 
+/* small, since large graphs have thousands; the arrays are in the arena too */
 struct node {
     backward_fn backward;
-    const struct fm_node *op;       /* graph operator, NULL for the engine's own */
+    const struct fm_node *op;       /* graph operator */
     struct tensor *grad;            /* arrived so far */
-    uint32_t label;
-    uint32_t saved_count, edges;
-    struct saved saved[MAX_SAVED];
-    struct tensor *unpacked[MAX_SAVED];     /* while backward runs */
-    struct { struct node *fn; struct var *leaf; } edge[MAX_EDGES];
+    struct saved *saved;            /* room for MAX_SAVED once there is one */
+    struct tensor **unpacked;       /* while backward runs: what was saved */
+    struct edge *edge;
     struct meta *meta;              /* per edge */
-    struct fm_attr attr;
+    const struct fm_attr *attr;     /* NULL: none */
+    uint32_t label, saved_count, edges;
 };
 
 struct chunk {
@@ -117,6 +123,8 @@ struct lower {
     struct tensor **resident;       /* plain loop: per value, its resident input */
     uint32_t *node_label;           /* per graph node of the body, 0 = not yet */
     uint32_t label;                 /* of what is being recorded */
+    struct fm_operand *scratch;     /* operands of a list call while it is made */
+    size_t scratch_room;
     uint32_t *order;                /* parameters that are trained, in optimizer order */
     uint32_t trained;
     struct frame *frame;            /* block being run under checkpointing: saves go to its slots */
@@ -151,9 +159,10 @@ enum layout { PLAIN, IMAGE, CHANNELS_LAST };                                /* I
 struct tensor *new_tensor(struct lower *l, const int64_t *size, uint32_t ndim, enum fm_dtype dtype, enum layout layout);
 struct tensor *new_vector(struct lower *l, int64_t n, enum fm_dtype dtype);
 struct tensor *new_scalar(struct lower *l, enum fm_dtype dtype);
-struct tensor *new_like(struct lower *l, const struct tensor *x, enum fm_dtype dtype);      /* empty_like, preserve_format */
+struct tensor *new_like(struct lower *l, const struct tensor *x, enum fm_dtype dtype); /* empty_like, preserve_format */
 struct tensor *new_from_meta(struct lower *l, const struct meta *m, enum fm_dtype dtype);   /* likewise */
-struct tensor *new_view(struct lower *l, struct tensor *x, const int64_t *size, const int64_t *stride, uint32_t ndim, int64_t offset);
+struct tensor *new_view(struct lower *l, struct tensor *x, const int64_t *size, const int64_t *stride, uint32_t ndim,
+                        int64_t offset);
 struct tensor *keep(struct tensor *x);                                      /* one more reference; NULL is fine */
 void drop(struct lower *l, struct tensor *x);                               /* one fewer; NULL is fine */
 void set_kind(struct lower *l, struct tensor *x, enum fm_storage_kind kind);
@@ -168,20 +177,24 @@ void drop_var(struct lower *l, struct var *v);
 /* ---- record.c ---- */
 struct fm_operand operand_of(const struct tensor *x);
 /* records a call; operands borrowed; NULL tensors are absent optionals (storage FM_NONE) */
-void record(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr, struct tensor *const *out, uint32_t n_out,
-            struct tensor *const *in, uint32_t n_in);
-void record_operands(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr, const struct fm_operand *operand,
-                     uint32_t n_out, uint32_t n_in);
+void record(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr, struct tensor *const *out,
+            uint32_t n_out, struct tensor *const *in, uint32_t n_in);
+void record_operands(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr,
+                     const struct fm_operand *operand, uint32_t n_out, uint32_t n_in);
+struct fm_operand *scratch_operands(struct lower *l, size_t count);         /* NULL and status set; not freed */
 void record_copy(struct lower *l, struct tensor *y, struct tensor *x);
 void record_fill(struct lower *l, struct tensor *y, double value);
 void record_unary(struct lower *l, enum fm_unary mode, double alpha, double beta, struct tensor *y, struct tensor *x);
-void record_binary(struct lower *l, enum fm_binary mode, double alpha, struct tensor *y, struct tensor *a, struct tensor *b);
-void record_sum(struct lower *l, double alpha, struct tensor *y, const struct tensor *x, uint32_t dims);  /* y in keepdim or reduced form */
+void record_binary(struct lower *l, enum fm_binary mode, double alpha, struct tensor *y, struct tensor *a,
+                   struct tensor *b);
+void record_sum(struct lower *l, double alpha, struct tensor *y, const struct tensor *x,
+                uint32_t dims); /* y in keepdim or reduced form */
 
 /* ---- autograd.c ---- */
 /* NULL when nothing needs a gradient; inputs may be NULL */
 struct node *new_node(struct lower *l, backward_fn backward, struct var *const *input, uint32_t n);
 void save(struct lower *l, struct node *n, struct tensor *x);               /* in the order rule 54 frees them */
+void set_attr(struct lower *l, struct node *n, const struct fm_attr *attr); /* copied; n may be NULL */
 struct var *result(struct lower *l, struct tensor *x, struct node *n);      /* takes x */
 void backward(struct lower *l, struct var *loss);
 static inline bool needs(const struct var *v) { return v && v->requires_grad; }
@@ -192,7 +205,8 @@ void recompute(struct lower *l, struct frame *frame);
 void frame_release_slot(struct lower *l, struct frame *frame);
 
 /* ---- autocast.c ---- */
-struct var *cast_to(struct lower *l, struct var *v, enum fm_dtype dtype);   /* owned; the same variable if it has that dtype */
+struct var *cast_to(struct lower *l, struct var *v,
+                    enum fm_dtype dtype); /* owned; the same variable if it has that dtype */
 struct var *cast_low(struct lower *l, struct var *v);                       /* owned; NULL stays NULL */
 struct var *cast_f32(struct lower *l, struct var *v);
 void autocast_enter(struct lower *l);

@@ -46,8 +46,8 @@ static int by_order(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* Registration order is the optimizer's, and that of module.to(device); under a dispatch mode parameters are made on the
- * device as they are constructed. */
+/* Registration order is the optimizer's, and that of module.to(device); under a dispatch mode parameters are made on
+ * the device as they are constructed. */
 static void make_parameters(struct lower *l)
 {
     size_t count = l->graph->param_count;
@@ -103,8 +103,8 @@ static void make_resident(struct lower *l)
         if (op->op != FM_OP_input) continue;
         l->label = fm_program_name(l->program, op->name);
         bool labels = l->body->value[op->out].dtype == FM_I64;
-        l->resident[op->out] = new_tensor(l, op->attr.shape.size, op->attr.shape.ndim, labels ? FM_I64 : l->policy->base,
-                                          labels ? PLAIN : IMAGE);
+        l->resident[op->out] = new_tensor(l, op->attr.shape.size, op->attr.shape.ndim,
+                                          labels ? FM_I64 : l->policy->base, labels ? PLAIN : IMAGE);
         set_kind(l, l->resident[op->out], FM_STORAGE_INPUT);
     }
 }
@@ -226,6 +226,7 @@ static void release(struct lower *l)
     fm_free(l->state);
     fm_free(l->cast_cache);
     leave_body(l);
+    fm_free(l->scratch);
     fm_free(l->order);
     fm_free(l->plain);
 }
@@ -255,7 +256,8 @@ static void lower_sections(struct lower *l)
     if (!failed(l) && l->graph->body[FM_BODY_VAL].stmt_count && enter_body(l, FM_BODY_VAL) == FM_OK) validation(l);
 }
 
-fm_status fm_lower(const struct fm_graph *graph, const struct fm_policy *policy, struct fm_program *program, struct fm_err *err)
+fm_status fm_lower(const struct fm_graph *graph, const struct fm_policy *policy, struct fm_program *program,
+                   struct fm_err *err)
 {
     fm_status status = check_policy(graph, policy, err);
     if (status != FM_OK) return status;

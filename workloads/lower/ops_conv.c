@@ -5,8 +5,13 @@
 
 struct fm_attr attr_of(const struct fm_node *op)
 {
-    struct fm_attr a = { .groups = op->attr.groups, .alpha = op->attr.alpha, .beta = op->attr.beta, .eps = op->attr.eps,
-                         .momentum = op->attr.momentum, .dim = (uint8_t)op->attr.dim, .ignore_index = op->attr.ignore_index };
+    struct fm_attr a = { .groups = op->attr.groups,
+                         .alpha = op->attr.alpha,
+                         .beta = op->attr.beta,
+                         .eps = op->attr.eps,
+                         .momentum = op->attr.momentum,
+                         .dim = (uint8_t)op->attr.dim,
+                         .ignore_index = op->attr.ignore_index };
     memcpy(a.stride, op->attr.stride, sizeof a.stride);
     memcpy(a.padding, op->attr.padding, sizeof a.padding);
     memcpy(a.dilation, op->attr.dilation, sizeof a.dilation);
@@ -19,7 +24,8 @@ static bool eager(const struct lower *l) { return l->policy->accounting == FM_AC
 struct tensor *kernel_contiguous(struct lower *l, struct tensor *x)
 {
     if (!eager(l) || !x || is_contiguous(x)) return keep(x);
-    struct tensor *y = new_tensor(l, x->size, x->ndim, (enum fm_dtype)x->dtype, x->store->channels && x->ndim >= 4 ? IMAGE : PLAIN);
+    struct tensor *y =
+        new_tensor(l, x->size, x->ndim, (enum fm_dtype)x->dtype, x->store->channels && x->ndim >= 4 ? IMAGE : PLAIN);
     record_copy(l, y, x);
     return y;
 }
@@ -44,14 +50,13 @@ static void conv_backward(struct lower *l, struct node *n, struct tensor *g, str
     struct tensor *x = n->unpacked[0], *w = n->unpacked[1];
     bool cl = is_channels_last(x) || is_channels_last(w);
     struct tensor *gc = in_format(l, g, cl), *xc = in_format(l, x, cl), *wc = in_format(l, w, cl);
-    struct fm_attr attr = n->attr;
     if (n->meta[0].need) {
         out[0] = new_tensor(l, n->meta[0].size, n->meta[0].ndim, (enum fm_dtype)g->dtype, cl ? CHANNELS_LAST : IMAGE);
-        record(l, FM_K_CONV_DGRAD, &attr, &out[0], 1, (struct tensor *[]){ gc, wc }, 2);
+        record(l, FM_K_CONV_DGRAD, n->attr, &out[0], 1, (struct tensor *[]){ gc, wc }, 2);
     }
     if (n->meta[1].need) {
         out[1] = new_tensor(l, n->meta[1].size, n->meta[1].ndim, (enum fm_dtype)g->dtype, cl ? CHANNELS_LAST : IMAGE);
-        record(l, FM_K_CONV_WGRAD, &attr, &out[1], 1, (struct tensor *[]){ gc, xc }, 2);
+        record(l, FM_K_CONV_WGRAD, n->attr, &out[1], 1, (struct tensor *[]){ gc, xc }, 2);
     }
     drop(l, wc);
     drop(l, xc);
@@ -72,7 +77,7 @@ struct var *op_conv(struct lower *l, const struct fm_node *op, struct var **in)
         save(l, n, x->x);
         save(l, n, w->x);
         struct fm_attr attr = attr_of(op);
-        if (n) n->attr = attr;
+        set_attr(l, n, &attr);
         if (!l->stopped) {
             bool cl = is_channels_last(x->x) || is_channels_last(w->x);
             struct tensor *xc = in_format(l, x->x, cl), *wc = in_format(l, w->x, cl);
@@ -96,7 +101,8 @@ static void interpolate_backward(struct lower *l, struct node *n, struct tensor 
 {
     bool cl = is_channels_last(g);
     struct tensor *gc = in_format(l, g, cl);
-    out[0] = new_tensor(l, n->meta[0].size, n->meta[0].ndim, (enum fm_dtype)n->meta[0].dtype, cl ? CHANNELS_LAST : IMAGE);
+    out[0] =
+        new_tensor(l, n->meta[0].size, n->meta[0].ndim, (enum fm_dtype)n->meta[0].dtype, cl ? CHANNELS_LAST : IMAGE);
     record(l, FM_K_INTERPOLATE_BWD, NULL, &out[0], 1, &gc, 1);
     drop(l, gc);
 }
@@ -123,7 +129,7 @@ struct var *op_interpolate(struct lower *l, const struct fm_node *op, struct var
 /* gradients are narrow views of the whole (rule 15) */
 static void cat_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
 {
-    uint32_t dim = n->attr.dim;
+    uint32_t dim = n->attr->dim;
     int64_t offset = g->offset;
     for (uint32_t i = 0; i < n->edges; i++) {
         const struct meta *m = &n->meta[i];
@@ -152,9 +158,12 @@ struct var *op_cat(struct lower *l, const struct fm_node *op, struct var **in)
         image |= x[i]->store->channels != 0;
     }
     struct node *n = new_node(l, cat_backward, in, op->n_in);
-    if (n) n->attr.dim = (uint8_t)op->attr.dim;
+    set_attr(l, n, &(struct fm_attr){ .dim = (uint8_t)op->attr.dim });
     const struct fm_shape *s = &l->body->value[op->out].shape;
-    struct tensor *y = new_tensor(l, s->size, s->ndim, promoted(in, op->n_in), cl ? CHANNELS_LAST : image ? IMAGE : PLAIN);
+    struct tensor *y = new_tensor(l, s->size, s->ndim, promoted(in, op->n_in),
+                                  cl      ? CHANNELS_LAST
+                                  : image ? IMAGE
+                                          : PLAIN);
     record(l, FM_K_CAT, &(struct fm_attr){ .dim = (uint8_t)op->attr.dim }, &y, 1, x, op->n_in);
     return result(l, y, n);
 }

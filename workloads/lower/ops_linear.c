@@ -75,14 +75,14 @@ static struct tensor *swap_dims(struct lower *l, struct tensor *x, int a, int b)
 
 static void transpose_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
 {
-    out[0] = swap_dims(l, g, n->attr.dim, n->attr.mode);
+    out[0] = swap_dims(l, g, n->attr->dim, n->attr->mode);
 }
 
 struct var *transpose_var(struct lower *l, struct var *v, int dim, int dim2)
 {
     if (!v || failed(l)) return NULL;
     struct node *n = new_node(l, transpose_backward, &v, 1);
-    if (n) n->attr = (struct fm_attr){ .dim = (uint8_t)dim, .mode = (uint8_t)dim2 };
+    set_attr(l, n, &(struct fm_attr){ .dim = (uint8_t)dim, .mode = (uint8_t)dim2 });
     return result(l, swap_dims(l, v->x, dim, dim2), n);
 }
 
@@ -125,7 +125,8 @@ static void record_matmul(struct lower *l, struct tensor *y, struct tensor *a, b
 {
     if (!y || !a || !b || failed(l)) return;
     int last = a->ndim - 1;
-    struct tensor *av = at ? swap_dims(l, a, last - 1, last) : keep(a), *bv = bt ? swap_dims(l, b, last - 1, last) : keep(b);
+    struct tensor *av = at ? swap_dims(l, a, last - 1, last) : keep(a),
+                  *bv = bt ? swap_dims(l, b, last - 1, last) : keep(b);
     record(l, FM_K_MATMUL, &(struct fm_attr){ .alpha = 1 }, &y, 1, (struct tensor *[]){ av, bv }, 2);
     drop(l, av);
     drop(l, bv);
@@ -162,7 +163,8 @@ static struct var *addmm(struct lower *l, struct var *bias, struct var *x, struc
     save(l, n, x->x);
     save(l, n, wt->x);
     if (l->stopped) return NULL;
-    struct tensor *y = new_tensor(l, (int64_t[]){ x->x->size[0], wt->x->size[1] }, 2, (enum fm_dtype)x->x->dtype, PLAIN);
+    struct tensor *y =
+        new_tensor(l, (int64_t[]){ x->x->size[0], wt->x->size[1] }, 2, (enum fm_dtype)x->x->dtype, PLAIN);
     if (!y) return NULL;
     struct tensor *row = new_view(l, bias->x, y->size, (int64_t[]){ 0, 1 }, 2, bias->x->offset);
     record(l, FM_K_MATMUL, &(struct fm_attr){ .alpha = 1 }, &y, 1, (struct tensor *[]){ x->x, wt->x, row }, 3);

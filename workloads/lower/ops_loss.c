@@ -7,7 +7,7 @@ static void softmax_backward(struct lower *l, struct node *n, struct tensor *g, 
 {
     struct tensor *gc = kernel_contiguous(l, g);
     out[0] = new_like(l, n->unpacked[0], (enum fm_dtype)n->meta[0].dtype);
-    record(l, FM_K_SOFTMAX_BWD, &n->attr, &out[0], 1, (struct tensor *[]){ gc, n->unpacked[0] }, 2);
+    record(l, FM_K_SOFTMAX_BWD, n->attr, &out[0], 1, (struct tensor *[]){ gc, n->unpacked[0] }, 2);
     drop(l, gc);
 }
 
@@ -15,7 +15,7 @@ static struct var *softmax(struct lower *l, struct var *x, enum fm_dtype dtype, 
 {
     if (!x || failed(l)) return NULL;
     struct node *n = new_node(l, softmax_backward, &x, 1);
-    if (n) n->attr = attr;
+    set_attr(l, n, &attr);
     struct tensor *xc = kernel_contiguous(l, x->x);
     struct tensor *y = new_like(l, xc, dtype);
     record(l, FM_K_SOFTMAX, &attr, &y, 1, &xc, 1);
@@ -38,7 +38,8 @@ struct var *op_softmax(struct lower *l, const struct fm_node *op, struct var **i
 
 struct var *op_log_softmax(struct lower *l, const struct fm_node *op, struct var **in)
 {
-    return softmax(l, in[0], (enum fm_dtype)in[0]->x->dtype, (struct fm_attr){ .dim = (uint8_t)op->attr.dim, .mode = 1 });
+    return softmax(l, in[0], (enum fm_dtype)in[0]->x->dtype,
+                   (struct fm_attr){ .dim = (uint8_t)op->attr.dim, .mode = 1 });
 }
 
 /* ---- negative log likelihood ---- */
@@ -49,7 +50,8 @@ static void nll_backward(struct lower *l, struct node *n, struct tensor *g, stru
     bool weighted = n->saved_count > 3;
     struct tensor *total = n->unpacked[2], *weight = weighted ? n->unpacked[3] : NULL;
     out[0] = new_tensor(l, m->size, m->ndim, (enum fm_dtype)m->dtype, m->channels ? IMAGE : PLAIN);
-    record(l, FM_K_NLL_BWD, &n->attr, &out[0], 1, (struct tensor *[]){ g, n->unpacked[1], total, weight }, weighted ? 4 : 3);
+    record(l, FM_K_NLL_BWD, n->attr, &out[0], 1, (struct tensor *[]){ g, n->unpacked[1], total, weight },
+           weighted ? 4 : 3);
 }
 
 struct var *op_nll_loss(struct lower *l, const struct fm_node *op, struct var **in)
@@ -59,7 +61,7 @@ struct var *op_nll_loss(struct lower *l, const struct fm_node *op, struct var **
         struct fm_attr attr = { .ignore_index = op->attr.ignore_index };
         bool weighted = op->n_in > 2;
         struct node *n = new_node(l, nll_backward, (struct var *[]){ x, in[1] }, 2);
-        if (n) n->attr = attr;
+        set_attr(l, n, &attr);
         save(l, n, x->x);
         save(l, n, in[1]->x);
         if (!l->stopped) {
@@ -80,8 +82,8 @@ struct var *op_nll_loss(struct lower *l, const struct fm_node *op, struct var **
 
 /* ---- labels ---- */
 
-/* eager: zeros + scatter. Under a dispatch mode: arange, a boolean comparison, a cast (rule 65). Recorded as a comparison
- * either way; the eager form writes it straight into the i64 result. */
+/* eager: zeros + scatter. Under a dispatch mode: arange, a boolean comparison, a cast (rule 65). Recorded as a
+ * comparison either way; the eager form writes it straight into the i64 result. */
 struct var *op_one_hot(struct lower *l, const struct fm_node *op, struct var **in)
 {
     const struct fm_shape *s = &l->body->value[op->out].shape;
@@ -120,7 +122,8 @@ struct var *op_argmax(struct lower *l, const struct fm_node *op, struct var **in
         out.size[d] = d == dim ? 1 : from.size[d < dim ? d : d - 1];
         out.stride[d] = d == dim ? 0 : from.stride[d < dim ? d : d - 1];
     }
-    record_operands(l, FM_K_ARGMAX, &(struct fm_attr){ .dim = (uint8_t)dim }, (struct fm_operand[]){ out, operand_of(x) }, 1, 1);
+    record_operands(l, FM_K_ARGMAX, &(struct fm_attr){ .dim = (uint8_t)dim },
+                    (struct fm_operand[]){ out, operand_of(x) }, 1, 1);
     return result(l, y, NULL);
 }
 
@@ -128,8 +131,9 @@ struct var *op_compare(struct lower *l, const struct fm_node *op, struct var **i
 {
     const struct fm_shape *s = &l->body->value[op->out].shape;
     struct tensor *y = new_tensor(l, s->size, s->ndim, FM_BOOL, PLAIN);
+    enum fm_binary mode = op->op == FM_OP_equal ? FM_EQ : op->op == FM_OP_logical_and ? FM_AND : FM_OR;
     if (op->op == FM_OP_equal_scalar) record_unary(l, FM_EQUAL, op->attr.alpha, 0, y, in[0]->x);
-    else record_binary(l, op->op == FM_OP_equal ? FM_EQ : op->op == FM_OP_logical_and ? FM_AND : FM_OR, 0, y, in[0]->x, in[1]->x);
+    else record_binary(l, mode, 0, y, in[0]->x, in[1]->x);
     return result(l, y, NULL);
 }
 
@@ -151,16 +155,45 @@ struct var *op_input(struct lower *l, const struct fm_node *op, struct var **in)
 }
 
 const op_fn lower_ops[FM_OP_COUNT] = {
-    [FM_OP_input] = op_input, [FM_OP_conv] = op_conv, [FM_OP_conv_transpose] = op_conv, [FM_OP_linear] = op_linear,
-    [FM_OP_matmul] = op_matmul, [FM_OP_batch_norm] = op_batch_norm, [FM_OP_group_norm] = op_group_norm,
-    [FM_OP_layer_norm] = op_layer_norm, [FM_OP_relu] = op_activation, [FM_OP_relu_] = op_activation_,
-    [FM_OP_leaky_relu] = op_activation, [FM_OP_leaky_relu_] = op_activation_, [FM_OP_gelu] = op_activation,
-    [FM_OP_silu] = op_activation, [FM_OP_dropout] = op_dropout, [FM_OP_drop_path] = op_drop_path,
-    [FM_OP_softmax] = op_softmax, [FM_OP_log_softmax] = op_log_softmax, [FM_OP_nll_loss] = op_nll_loss,
-    [FM_OP_interpolate] = op_interpolate, [FM_OP_cat] = op_cat, [FM_OP_stack] = op_stack, [FM_OP_add] = op_add_sub,
-    [FM_OP_sub] = op_add_sub, [FM_OP_mul] = op_mul, [FM_OP_div] = op_div, [FM_OP_add_] = op_add_, [FM_OP_affine] = op_affine,
-    [FM_OP_log] = op_log, [FM_OP_sum] = op_sum, [FM_OP_mean] = op_mean, [FM_OP_reshape] = op_reshape,
-    [FM_OP_transpose] = op_transpose, [FM_OP_permute] = op_permute, [FM_OP_clone] = op_clone, [FM_OP_one_hot] = op_one_hot,
-    [FM_OP_argmax] = op_argmax, [FM_OP_equal_scalar] = op_compare, [FM_OP_equal] = op_compare,
-    [FM_OP_logical_and] = op_compare, [FM_OP_logical_or] = op_compare,
+    [FM_OP_input] = op_input,
+    [FM_OP_conv] = op_conv,
+    [FM_OP_conv_transpose] = op_conv,
+    [FM_OP_linear] = op_linear,
+    [FM_OP_matmul] = op_matmul,
+    [FM_OP_batch_norm] = op_batch_norm,
+    [FM_OP_group_norm] = op_group_norm,
+    [FM_OP_layer_norm] = op_layer_norm,
+    [FM_OP_relu] = op_activation,
+    [FM_OP_relu_] = op_activation_,
+    [FM_OP_leaky_relu] = op_activation,
+    [FM_OP_leaky_relu_] = op_activation_,
+    [FM_OP_gelu] = op_activation,
+    [FM_OP_silu] = op_activation,
+    [FM_OP_dropout] = op_dropout,
+    [FM_OP_drop_path] = op_drop_path,
+    [FM_OP_softmax] = op_softmax,
+    [FM_OP_log_softmax] = op_log_softmax,
+    [FM_OP_nll_loss] = op_nll_loss,
+    [FM_OP_interpolate] = op_interpolate,
+    [FM_OP_cat] = op_cat,
+    [FM_OP_stack] = op_stack,
+    [FM_OP_add] = op_add_sub,
+    [FM_OP_sub] = op_add_sub,
+    [FM_OP_mul] = op_mul,
+    [FM_OP_div] = op_div,
+    [FM_OP_add_] = op_add_,
+    [FM_OP_affine] = op_affine,
+    [FM_OP_log] = op_log,
+    [FM_OP_sum] = op_sum,
+    [FM_OP_mean] = op_mean,
+    [FM_OP_reshape] = op_reshape,
+    [FM_OP_transpose] = op_transpose,
+    [FM_OP_permute] = op_permute,
+    [FM_OP_clone] = op_clone,
+    [FM_OP_one_hot] = op_one_hot,
+    [FM_OP_argmax] = op_argmax,
+    [FM_OP_equal_scalar] = op_compare,
+    [FM_OP_equal] = op_compare,
+    [FM_OP_logical_and] = op_compare,
+    [FM_OP_logical_or] = op_compare,
 };

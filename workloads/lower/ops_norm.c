@@ -11,7 +11,8 @@ static void three_gradients(struct lower *l, struct node *n, enum fm_kernel kern
     out[0] = new_from_meta(l, &n->meta[0], (enum fm_dtype)n->meta[0].dtype);
     out[1] = new_vector(l, n->meta[1].size[0], (enum fm_dtype)n->meta[1].dtype);
     out[2] = new_vector(l, n->meta[2].size[0], (enum fm_dtype)n->meta[2].dtype);
-    record(l, kernel, &n->attr, out, 3, (struct tensor *[]){ g, x, n->unpacked[WEIGHT], n->unpacked[MEAN], n->unpacked[RSTD] }, 5);
+    record(l, kernel, n->attr, out, 3,
+           (struct tensor *[]){ g, x, n->unpacked[WEIGHT], n->unpacked[MEAN], n->unpacked[RSTD] }, 5);
 }
 
 static void batch_norm_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
@@ -40,7 +41,7 @@ struct var *op_batch_norm(struct lower *l, const struct fm_node *op, struct var 
     save(l, n, in[0]->x);
     save(l, n, in[1]->x);
     if (l->stopped) return NULL;
-    if (n) n->attr = attr;
+    set_attr(l, n, &attr);
     struct tensor *y = new_like(l, in[0]->x, (enum fm_dtype)in[0]->x->dtype);
     struct tensor *mean = new_vector(l, in[0]->x->size[1], stat), *invstd = new_vector(l, in[0]->x->size[1], stat);
     record(l, FM_K_BATCH_NORM, &attr, (struct tensor *[]){ y, mean, invstd, in[3]->x, in[4]->x }, 5,
@@ -71,27 +72,30 @@ static void layer_norm_backward(struct lower *l, struct node *n, struct tensor *
     out[1] = new_vector(l, n->meta[1].size[0], (enum fm_dtype)n->meta[1].dtype);
     out[2] = new_vector(l, n->meta[2].size[0], (enum fm_dtype)n->meta[2].dtype);
     struct tensor *gc = kernel_contiguous(l, g);        /* inside the kernel, after its outputs exist */
-    record(l, FM_K_LAYER_NORM_BWD, &n->attr, out, 3,
+    record(l, FM_K_LAYER_NORM_BWD, n->attr, out, 3,
            (struct tensor *[]){ gc, xc, n->unpacked[WEIGHT], n->unpacked[MEAN], n->unpacked[RSTD] }, 5);
     drop(l, xc);
     drop(l, gc);
 }
 
-static struct var *norm_f32(struct lower *l, const struct fm_node *op, struct var **in, const int64_t *stat_size, uint32_t stat_ndim)
+static struct var *norm_f32(struct lower *l, const struct fm_node *op, struct var **in, const int64_t *stat_size,
+                            uint32_t stat_ndim)
 {
     bool group = op->op == FM_OP_group_norm;
     struct var *x = cast_f32(l, in[0]), *v = NULL;
     if (!failed(l)) {
         struct fm_attr attr = attr_of(op);
-        struct node *n = new_node(l, group ? group_norm_backward : layer_norm_backward, (struct var *[]){ x, in[1], in[2] }, 3);
-        if (n) n->attr = attr;
+        struct node *n =
+            new_node(l, group ? group_norm_backward : layer_norm_backward, (struct var *[]){ x, in[1], in[2] }, 3);
+        set_attr(l, n, &attr);
         save(l, n, x->x);
         save(l, n, in[1]->x);
         if (!l->stopped) {
             enum fm_dtype dtype = (enum fm_dtype)x->x->dtype;
             struct tensor *xc = kernel_contiguous(l, x->x);
             struct tensor *y = group ? new_like(l, x->x, dtype) : new_tensor(l, x->x->size, x->x->ndim, dtype, PLAIN);
-            struct tensor *mean = new_tensor(l, stat_size, stat_ndim, dtype, PLAIN), *rstd = new_tensor(l, stat_size, stat_ndim, dtype, PLAIN);
+            struct tensor *mean = new_tensor(l, stat_size, stat_ndim, dtype, PLAIN),
+                          *rstd = new_tensor(l, stat_size, stat_ndim, dtype, PLAIN);
             record(l, group ? FM_K_GROUP_NORM : FM_K_LAYER_NORM, &attr, (struct tensor *[]){ y, mean, rstd }, 3,
                    (struct tensor *[]){ xc, in[1]->x, in[2]->x }, 3);
             drop(l, xc);

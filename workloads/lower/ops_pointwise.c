@@ -19,7 +19,7 @@ static void activation_backward(struct lower *l, struct node *n, struct tensor *
 {
     struct tensor *s = n->unpacked[0];
     out[0] = new_like(l, is_dense(g) ? g : s, (enum fm_dtype)g->dtype);
-    record(l, FM_K_UNARY_BWD, &n->attr, &out[0], 1, (struct tensor *[]){ g, s }, 2);
+    record(l, FM_K_UNARY_BWD, n->attr, &out[0], 1, (struct tensor *[]){ g, s }, 2);
 }
 
 static struct fm_attr activation_attr(const struct fm_node *op)
@@ -33,7 +33,7 @@ struct var *op_activation(struct lower *l, const struct fm_node *op, struct var 
     struct fm_attr attr = activation_attr(op);
     bool save_output = attr.mode == FM_RELU;
     struct node *n = new_node(l, activation_backward, in, 1);
-    if (n) n->attr = attr;
+    set_attr(l, n, &attr);
     if (!save_output) save(l, n, in[0]->x);
     if (l->stopped) return NULL;
     struct tensor *y = new_like(l, in[0]->x, (enum fm_dtype)in[0]->x->dtype);
@@ -46,7 +46,7 @@ struct var *op_activation_(struct lower *l, const struct fm_node *op, struct var
 {
     struct fm_attr attr = activation_attr(op);
     struct node *n = new_node(l, activation_backward, in, 1);
-    if (n) n->attr = attr;
+    set_attr(l, n, &attr);
     record(l, FM_K_UNARY, &attr, &in[0]->x, 1, &in[0]->x, 1);
     save(l, n, in[0]->x);
     in[0]->fn = n;
@@ -65,7 +65,7 @@ static uint64_t stream_of(const struct lower *l)
 static void dropout_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
 {
     out[0] = new_like(l, g, (enum fm_dtype)g->dtype);
-    record(l, FM_K_DROPOUT_BWD, &n->attr, &out[0], 1, (struct tensor *[]){ g, n->unpacked[0] }, 2);
+    record(l, FM_K_DROPOUT_BWD, n->attr, &out[0], 1, (struct tensor *[]){ g, n->unpacked[0] }, 2);
 }
 
 struct var *op_dropout(struct lower *l, const struct fm_node *op, struct var **in)
@@ -73,7 +73,7 @@ struct var *op_dropout(struct lower *l, const struct fm_node *op, struct var **i
     if (!l->training || op->attr.alpha <= 0) return keep_var(in[0]);
     struct fm_attr attr = { .alpha = op->attr.alpha, .stream = stream_of(l) };
     struct node *n = new_node(l, dropout_backward, in, 1);
-    if (n) n->attr = attr;
+    set_attr(l, n, &attr);
     struct tensor *y = new_like(l, in[0]->x, (enum fm_dtype)in[0]->x->dtype), *mask = new_like(l, in[0]->x, FM_BOOL);
     record(l, FM_K_DROPOUT, &attr, (struct tensor *[]){ y, mask }, 2, &in[0]->x, 1);
     save(l, n, mask);
@@ -94,7 +94,8 @@ struct var *op_drop_path(struct lower *l, const struct fm_node *op, struct var *
     int64_t size[FM_RANK];
     for (uint32_t d = 0; d < FM_RANK; d++) size[d] = d ? 1 : in[0]->x->size[0];
     struct tensor *kept = new_tensor(l, size, in[0]->x->ndim, (enum fm_dtype)in[0]->x->dtype, PLAIN);
-    record(l, FM_K_BERNOULLI, &(struct fm_attr){ .alpha = 1 - op->attr.alpha, .stream = stream_of(l) }, &kept, 1, NULL, 0);
+    record(l, FM_K_BERNOULLI, &(struct fm_attr){ .alpha = 1 - op->attr.alpha, .stream = stream_of(l) }, &kept, 1, NULL,
+           0);
     struct node *n = new_node(l, scaled_by_saved_backward, in, 1);
     save(l, n, kept);
     struct var *v = NULL;
@@ -114,10 +115,12 @@ static struct tensor *binary_result(struct lower *l, const struct fm_node *op, s
 {
     const struct fm_shape *s = &l->body->value[op->out].shape;
     enum fm_dtype a = (enum fm_dtype)in[0]->x->dtype, b = (enum fm_dtype)in[1]->x->dtype, dtype = a;
-    if (dtype == FM_I64 || dtype == FM_BOOL || b == FM_F64 || (b == FM_F32 && a != FM_F64)) dtype = b == FM_I64 || b == FM_BOOL ? a : b;
+    if (dtype == FM_I64 || dtype == FM_BOOL || b == FM_F64 || (b == FM_F32 && a != FM_F64))
+        dtype = b == FM_I64 || b == FM_BOOL ? a : b;
     for (int i = 0; i < 2; i++) {
         const struct tensor *x = in[i]->x;
-        if (x->ndim == s->ndim && memcmp(x->size, s->size, s->ndim * sizeof x->size[0]) == 0) return new_like(l, x, dtype);
+        if (x->ndim == s->ndim && memcmp(x->size, s->size, s->ndim * sizeof x->size[0]) == 0)
+            return new_like(l, x, dtype);
     }
     return new_tensor(l, s->size, s->ndim, dtype, PLAIN);
 }
@@ -163,7 +166,8 @@ static struct tensor *grad_times(struct lower *l, struct tensor *g, struct tenso
 static void mul_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
 {
     uint32_t k = 0;
-    struct tensor *other = n->attr.mode & 1 ? n->unpacked[k++] : NULL, *self = n->attr.mode & 2 ? n->unpacked[k] : NULL;
+    struct tensor *other = n->attr->mode & 1 ? n->unpacked[k++] : NULL,
+                  *self = n->attr->mode & 2 ? n->unpacked[k] : NULL;
     if (n->meta[1].need) out[1] = grad_times(l, g, self);
     if (n->meta[0].need) out[0] = grad_times(l, g, other);
 }
@@ -171,7 +175,7 @@ static void mul_backward(struct lower *l, struct node *n, struct tensor *g, stru
 struct var *op_mul(struct lower *l, const struct fm_node *op, struct var **in)
 {
     struct node *n = new_node(l, mul_backward, in, 2);
-    if (n) n->attr.mode = (uint8_t)((needs(in[0]) ? 1 : 0) | (needs(in[1]) ? 2 : 0));
+    set_attr(l, n, &(struct fm_attr){ .mode = (uint8_t)((needs(in[0]) ? 1 : 0) | (needs(in[1]) ? 2 : 0)) });
     if (n && needs(in[0])) save(l, n, in[1]->x);
     if (n && needs(in[1])) save(l, n, in[0]->x);
     if (l->stopped) return NULL;

@@ -45,11 +45,8 @@ static void record_step(struct lower *l, uint32_t first, uint32_t count, struct 
 {
     bool adam = adaptive(l);
     uint32_t each = adam ? FM_ADAM_OPERANDS : FM_SGD_OPERANDS, n = 0;
-    struct fm_operand *operand = fm_calloc((size_t)count * each + 1, sizeof *operand);
-    if (!operand) {
-        lower_fail(l, FM_NOMEM, "lowering");
-        return;
-    }
+    struct fm_operand *operand = scratch_operands(l, (size_t)count * each + 1);
+    if (!operand) return;
     for (uint32_t i = first; i < first + count; i++) {
         uint32_t p = l->order[i];
         struct tensor **state = &l->state[(size_t)p * STATES];
@@ -66,7 +63,6 @@ static void record_step(struct lower *l, uint32_t first, uint32_t count, struct 
     if (l->found_inf) operand[n++] = operand_of(l->found_inf);
     struct fm_attr attr = step_attr(l);
     if (outs) record_operands(l, adam ? FM_K_ADAM : FM_K_SGD, &attr, operand, outs, n - outs);
-    fm_free(operand);
 }
 
 /* a list of temporaries like the parameters (torch._foreach_*); dies last to first, as a Python list does */
@@ -174,7 +170,7 @@ static void sgd(struct lower *l, struct tensor **list)
 static void divide_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
 {
     out[0] = new_like(l, g, (enum fm_dtype)g->dtype);
-    record_unary(l, FM_SCALE, n->attr.alpha, 0, out[0], g);
+    record_unary(l, FM_SCALE, n->attr->alpha, 0, out[0], g);
 }
 
 static void scale_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
@@ -193,7 +189,7 @@ struct var *scale_loss(struct lower *l, struct var *loss)
         l->label = fm_program_name(l->program, "accumulate.divide");
         double share = 1.0 / l->policy->accumulate;
         struct node *n = new_node(l, divide_backward, &v, 1);
-        if (n) n->attr.alpha = share;
+        set_attr(l, n, &(struct fm_attr){ .alpha = share });
         struct tensor *y = new_scalar(l, (enum fm_dtype)v->x->dtype);
         record_unary(l, FM_SCALE, share, 0, y, v->x);
         drop_var(l, v);
@@ -229,18 +225,15 @@ static void unscale(struct lower *l)
     drop(l, wide);
     struct tensor *inverse = new_scalar(l, FM_F32);
     drop(l, reciprocal);
-    struct fm_operand *operand = fm_calloc((size_t)l->trained + 2, sizeof *operand);
+    struct fm_operand *operand = scratch_operands(l, (size_t)l->trained + 2);
     uint32_t n = 0;
-    if (!operand) {
-        lower_fail(l, FM_NOMEM, "lowering");
-    } else {
+    if (operand) {
         operand[n++] = operand_of(l->found_inf);
         for (uint32_t i = 0; i < l->trained; i++)
             if (l->param[l->order[i]]->grad) operand[n++] = operand_of(l->param[l->order[i]]->grad);
         operand[n] = operand_of(l->scale);
         record_operands(l, FM_K_AMP_UNSCALE, NULL, operand, n, 1);
     }
-    fm_free(operand);
     drop(l, inverse);
 }
 

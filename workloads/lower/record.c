@@ -1,6 +1,8 @@
 /* Recording of kernel calls. */
 #include "workloads/lower/internal.h"
 
+#include "tuner/base/memory.h"
+
 #include <string.h>
 
 #define MAX_OPERANDS 20
@@ -11,8 +13,12 @@ static inline void fill_operand(struct fm_operand *o, const struct tensor *x)
         *o = (struct fm_operand){ .storage = FM_NONE };
         return;
     }
-    *o = (struct fm_operand){ .storage = x->store->id, .dtype = x->dtype, .ndim = x->ndim, .channels = x->store->channels,
-                              .spatial = x->store->spatial, .offset = x->offset };
+    *o = (struct fm_operand){ .storage = x->store->id,
+                              .dtype = x->dtype,
+                              .ndim = x->ndim,
+                              .channels = x->store->channels,
+                              .spatial = x->store->spatial,
+                              .offset = x->offset };
     memcpy(o->size, x->size, sizeof o->size);
     memcpy(o->stride, x->stride, sizeof o->stride);
 }
@@ -24,8 +30,8 @@ struct fm_operand operand_of(const struct tensor *x)
     return o;
 }
 
-void record_operands(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr, const struct fm_operand *operand,
-                     uint32_t n_out, uint32_t n_in)
+void record_operands(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr,
+                     const struct fm_operand *operand, uint32_t n_out, uint32_t n_in)
 {
     if (failed(l)) return;
     struct fm_call call = { .kernel = (uint16_t)kernel, .n_out = n_out, .n_in = n_in, .label = l->label };
@@ -33,8 +39,19 @@ void record_operands(struct lower *l, enum fm_kernel kernel, const struct fm_att
     (void)fm_program_call(l->program, &call, operand);
 }
 
-void record(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr, struct tensor *const *out, uint32_t n_out,
-            struct tensor *const *in, uint32_t n_in)
+struct fm_operand *scratch_operands(struct lower *l, size_t count)
+{
+    struct fm_operand *grown = fm_grow(l->scratch, &l->scratch_room, count, sizeof *grown);
+    if (!grown) {
+        lower_fail(l, FM_NOMEM, "lowering");
+        return NULL;
+    }
+    l->scratch = grown;
+    return grown;
+}
+
+void record(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr, struct tensor *const *out,
+            uint32_t n_out, struct tensor *const *in, uint32_t n_in)
 {
     struct fm_operand operand[MAX_OPERANDS];
     if (n_out + n_in > MAX_OPERANDS) {
@@ -76,11 +93,13 @@ static struct fm_operand broadcast(const struct tensor *x, const struct tensor *
     return o;
 }
 
-void record_binary(struct lower *l, enum fm_binary mode, double alpha, struct tensor *y, struct tensor *a, struct tensor *b)
+void record_binary(struct lower *l, enum fm_binary mode, double alpha, struct tensor *y, struct tensor *a,
+                   struct tensor *b)
 {
     struct fm_attr attr = { .mode = (uint8_t)mode, .alpha = alpha };
     if (failed(l) || !y || !a || !b) return;
-    record_operands(l, FM_K_BINARY, &attr, (struct fm_operand[]){ operand_of(y), broadcast(a, y), broadcast(b, y) }, 1, 2);
+    record_operands(l, FM_K_BINARY, &attr, (struct fm_operand[]){ operand_of(y), broadcast(a, y), broadcast(b, y) }, 1,
+                    2);
 }
 
 void record_sum(struct lower *l, double alpha, struct tensor *y, const struct tensor *x, uint32_t dims)
@@ -96,5 +115,6 @@ void record_sum(struct lower *l, double alpha, struct tensor *y, const struct te
         out.stride[d] = reduced ? 0 : from.stride[keepdim ? d : k];
         if (!reduced || keepdim) k++;
     }
-    record_operands(l, FM_K_SUM, &(struct fm_attr){ .alpha = alpha }, (struct fm_operand[]){ out, operand_of(x) }, 1, 1);
+    record_operands(l, FM_K_SUM, &(struct fm_attr){ .alpha = alpha }, (struct fm_operand[]){ out, operand_of(x) }, 1,
+                    1);
 }

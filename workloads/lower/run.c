@@ -73,7 +73,8 @@ void run_statements(struct lower *l, size_t first, size_t last, struct var **val
             bind(l, stmt->a, value[stmt->b]);
             break;
         case FM_STMT_BLOCK_BEGIN:
-            if (l->grad && l->policy->checkpoint && l->policy->checkpoint[stmt->a]) s = run_block(l, &body->block[stmt->a], value);
+            if (l->grad && l->policy->checkpoint && l->policy->checkpoint[stmt->a])
+                s = run_block(l, &body->block[stmt->a], value);
             break;
         case FM_STMT_BLOCK_END:
             break;

@@ -207,8 +207,9 @@ static struct store *new_store(struct lower *l, int64_t bytes, enum fm_dtype dty
     struct store *s = pool_take(l, &l->stores, sizeof *s);
     if (!s) return NULL;
     s->bytes = bytes;
-    s->id = fm_program_storage(l->program, (struct fm_storage){ .bytes = bytes, .label = l->label, .kind = FM_STORAGE_ACTIVATION,
-                                                                .dtype = (uint8_t)dtype });
+    s->id = fm_program_storage(
+        l->program, (struct fm_storage){
+                        .bytes = bytes, .label = l->label, .kind = FM_STORAGE_ACTIVATION, .dtype = (uint8_t)dtype });
     fm_program_instr(l->program, FM_ALLOC, s->id, 0);
     return s;
 }
@@ -279,7 +280,8 @@ struct tensor *new_from_meta(struct lower *l, const struct meta *m, enum fm_dtyp
     return y;
 }
 
-struct tensor *new_view(struct lower *l, struct tensor *x, const int64_t *size, const int64_t *stride, uint32_t ndim, int64_t offset)
+struct tensor *new_view(struct lower *l, struct tensor *x, const int64_t *size, const int64_t *stride, uint32_t ndim,
+                        int64_t offset)
 {
     struct tensor *y = x && !failed(l) ? bare_tensor(l, x->store, ndim, x->dtype) : NULL;
     if (!y) return NULL;
