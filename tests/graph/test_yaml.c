@@ -14,7 +14,9 @@
 #include "workloads/graph/yaml.h"
 #include "workloads/nets/nets.h"
 
-static const struct net { const char *workload, *set[4][2]; } nets[] = {
+static const struct net {
+    const char *workload, *set[4][2];
+} nets[] = {
     { "denseunet3d", { { "input", "32x32x48" }, { "base_channels", "4" } } },
     { "denseunet3d", { { "input", "16x16x16" }, { "levels", "3" }, { "dropout", "on" }, { "classes", "5" } } },
     { "denseunet3d", { { "input", "32x32x32" }, { "n_infers", "3" }, { "ensemble", "keep_all" }, { "classes", "3" } } },
@@ -47,7 +49,8 @@ static struct fm_graph read_back(const char *text, int64_t train, int64_t val)
 {
     struct fm_graph graph;
     struct fm_err err = { 0 };
-    if (fm_graph_read("g.yaml", text, strlen(text), (const int64_t[]){ train, val }, &graph, &err) != FM_OK) fail_msg("%s", err.text);
+    if (fm_graph_read("g.yaml", text, strlen(text), (const int64_t[]){ train, val }, &graph, &err) != FM_OK)
+        fail_msg("%s", err.text);
     return graph;
 }
 
@@ -69,7 +72,8 @@ static void test_round_trip(void **state)
         for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++) {
             a = build(&nets[n], batches[i][0], batches[i][1]);
             b = read_back(fm_buf_text(&text), batches[i][0], batches[i][1]);
-            for (int policy = 0; policy < POLICIES; policy++) assert_int_equal(lowering_hash(&a, policy), lowering_hash(&b, policy));
+            for (int policy = 0; policy < POLICIES; policy++)
+                assert_int_equal(lowering_hash(&a, policy), lowering_hash(&b, policy));
             fm_graph_release(&a);
             fm_graph_release(&b);
         }
@@ -85,9 +89,11 @@ static struct fm_graph build_tiny(int64_t train, int64_t val)
     struct fm_err err = { 0 };
     struct fm_graph graph;
     struct fm_build *b = fm_build_new("tiny", &err);
-    struct fm_module conv = fm_new_conv(b, "conv", (struct fm_conv){ .dims = 3, .in = 1, .out = 8, .kernel = 3, .padding = 1 });
+    struct fm_module conv =
+        fm_new_conv(b, "conv", (struct fm_conv){ .dims = 3, .in = 1, .out = 8, .kernel = 3, .padding = 1 });
     struct fm_module norm = fm_new_batch_norm(b, "bn", (struct fm_norm){ .channels = 8 });
-    struct fm_module head = fm_new_conv(b, "head", (struct fm_conv){ .dims = 3, .in = 8, .out = 4, .kernel = 1, .bias = true });
+    struct fm_module head =
+        fm_new_conv(b, "head", (struct fm_conv){ .dims = 3, .in = 8, .out = 4, .kernel = 1, .bias = true });
     fm_build_body(b, FM_BODY_TRAIN, train);
     fm_value x = fm_input(b, "x", FM_INPUT_VOLUME, 4, (struct fm_shape){ 5, { train, 1, 16, 16, 16 } });
     fm_bind_loop(b, "x", x);
@@ -108,7 +114,7 @@ static struct fm_graph build_tiny(int64_t train, int64_t val)
     (void)fm_argmax(b, "prediction", out, 1);
     if (fm_build_finish(b, &graph, &err) != FM_OK) fail_msg("%s", err.text);
     fm_build_free(b);
-    for (size_t i = 0; i < graph.param_count; i++) {        /* as the example rounds and names them */
+    for (size_t i = 0; i < graph.param_count; i++) { /* as the example rounds and names them */
         struct fm_param *p = &graph.param[i];
         if (p->init == FM_INIT_UNIFORM) p->value = p->name[0] == 'c' ? 0.19 : 0.35;
         if (p->dtype == FM_I64) (void)snprintf(p->name, sizeof p->name, "bn.count");
@@ -122,7 +128,8 @@ static void test_documented_example(void **state)
     char *text = example_text();
     for (int64_t batch = 1; batch < 4; batch++) {
         struct fm_graph want = build_tiny(batch, batch + 1), got = read_back(text, batch, batch + 1);
-        for (int policy = 0; policy < POLICIES; policy++) assert_int_equal(lowering_hash(&got, policy), lowering_hash(&want, policy));
+        for (int policy = 0; policy < POLICIES; policy++)
+            assert_int_equal(lowering_hash(&got, policy), lowering_hash(&want, policy));
         fm_graph_release(&want);
         fm_graph_release(&got);
     }
@@ -207,7 +214,8 @@ static struct fm_graph build_odd(int64_t batch, int64_t extra, double alpha)
 
 static fm_status write_odd(const double a[3], const double b[3], struct fm_err *err)
 {
-    struct fm_graph x = build_odd((int64_t)a[0], (int64_t)a[1], a[2]), y = build_odd((int64_t)b[0], (int64_t)b[1], b[2]);
+    struct fm_graph x = build_odd((int64_t)a[0], (int64_t)a[1], a[2]),
+                    y = build_odd((int64_t)b[0], (int64_t)b[1], b[2]);
     struct fm_buf out = FM_BUF(1 << 16);
     *err = (struct fm_err){ 0 };
     fm_status status = fm_graph_write(&x, &y, &out, err);
@@ -241,7 +249,7 @@ static void test_not_writable(void **state)
     err = (struct fm_err){ 0 };
     assert_int_equal(fm_graph_write(&a, &b, &out, &err), FM_UNSUPPORTED);
     fm_buf_release(&out);
-    out = FM_BUF(100);                  /* too small: said, not cut */
+    out = FM_BUF(100); /* too small: said, not cut */
     (void)snprintf(a.body[0].node[3].name, FM_NAME_BYTES, "fine");
     (void)snprintf(b.body[0].node[3].name, FM_NAME_BYTES, "fine");
     err = (struct fm_err){ 0 };
@@ -255,11 +263,13 @@ static void test_not_writable(void **state)
 /* names that YAML would take for something else come back as they were */
 static void test_names(void **state)
 {
-    static const char *const names[] = { "true", "12", "a: b", "- x", "#no", "x,y", "[z]", "it's \"q\" \\ {}", "~", "s1.b0.add1(droppath)", "B" };
+    static const char *const names[] = {
+        "true", "12", "a: b", "- x", "#no", "x,y", "[z]", "it's \"q\" \\ {}", "~", "s1.b0.add1(droppath)", "B"
+    };
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct fm_graph a = build_odd(2, 5, 0.1), b = build_odd(3, 5, 0.1);
-        for (size_t n = 0; n < a.body[0].node_count; n++) {     /* all of one name: told apart by their results' names */
+        for (size_t n = 0; n < a.body[0].node_count; n++) { /* all of one name: told apart by their results' names */
             (void)snprintf(a.body[0].node[n].name, FM_NAME_BYTES, "%s", names[i]);
             (void)snprintf(b.body[0].node[n].name, FM_NAME_BYTES, "%s", names[i]);
         }
@@ -280,12 +290,9 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_documented_example),
-        cmocka_unit_test(test_all_ops),
-        cmocka_unit_test(test_validation_as_training),
-        cmocka_unit_test(test_not_writable),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_documented_example),
+        cmocka_unit_test(test_all_ops),      cmocka_unit_test(test_validation_as_training),
+        cmocka_unit_test(test_not_writable), cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

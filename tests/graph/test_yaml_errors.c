@@ -22,7 +22,9 @@ static fm_status read_text(const char *text, size_t bytes, struct fm_graph *grap
 }
 
 /* the documented example with one piece replaced, and the error that this must give */
-static const struct change { const char *old, *new, *error; } changes[] = {
+static const struct change {
+    const char *old, *new, *error;
+} changes[] = {
     /* the document */
     { "fillmark_graph: 1", "fillmark_graph: 2", "g.yaml:1:17: a whole number from 1 to 1, please, not '2'" },
     { "fillmark_graph: 1", "graph: 1", "g.yaml:1:1: this is no graph: it must say 'fillmark_graph: 1'" },
@@ -55,7 +57,8 @@ static const struct change { const char *old, *new, *error; } changes[] = {
     { "dtype: i64, constant: 0, buffer: true", "dtype: i64, constant: 0", "whole numbers are not trained" },
     { "dtype: i64", "dtype: f16", "f32 or i64, please" },
     { "constant: 0, buffer: true}", "constant: 0, buffer: yes}", "true or false, please" },
-    { "name: conv.weight", "name: a23456789b123456789c123456789d123456789e123456789f123456", "a name of at most 55 characters" },
+    { "name: conv.weight", "name: a23456789b123456789c123456789d123456789e123456789f123456",
+      "a name of at most 55 characters" },
     /* operators */
     { "op: relu_", "op: rleu_", "g.yaml:21:12: unknown op 'rleu_'; did you mean 'relu_'?" },
     { "in: bn}", "in: bm}", "g.yaml:21:35: no value or parameter has the name 'bm' here; did you mean 'bn'?" },
@@ -69,16 +72,19 @@ static const struct change { const char *old, *new, *error; } changes[] = {
     { "padding: 1", "padding: [1, 1]", "a list of 3 to 3 items" },
     { "padding: 1", "padding: 1, groups: 3", "3 groups do not divide the weight's 8 channels" },
     { "padding: 1", "dilation: 64", "nothing is left of dimension" },
-    { "in: [x, conv.weight]", "in: [x, head.weight]", "g.yaml:19:7: conv: the input has 1 channels, the weight wants 8" },
+    { "in: [x, conv.weight]", "in: [x, head.weight]",
+      "g.yaml:19:7: conv: the input has 1 channels, the weight wants 8" },
     { "in: [x, conv.weight]", "in: [x]", "conv takes 2 to 3 inputs, not 1" },
-    { "in: [relu, head.weight, head.bias]", "in: [relu, head.weight, bn.bias]", "input 2 of conv must be a vector of 4 elements" },
+    { "in: [relu, head.weight, head.bias]", "in: [relu, head.weight, bn.bias]",
+      "input 2 of conv must be a vector of 4 elements" },
     { "bn.bias, bn.running_mean", "bn.bias, bn.weight", "input 3 of batch_norm must be a buffer" },
     { "dim: 1}", "dim: 5}", "no dimension 5" },
     { ", dim: 1}", "}", "log_softmax needs 'dim'" },
     { "name: relu,", "name: bn,", "there is a value 'bn' already, from line 20; name this result with out:" },
     { "name: relu,", "name: bn.bias,", "there is a parameter 'bn.bias'; name this result with out:" },
     { "name: relu, ", "", "an operator needs a name" },
-    { "shape: [B, 1, 16, 16, 16]", "shape: [1.5B, 1, 16, 16, 16]", "B (the batch) or a multiple such as 2B, not '1.5B'" },
+    { "shape: [B, 1, 16, 16, 16]", "shape: [1.5B, 1, 16, 16, 16]",
+      "B (the batch) or a multiple such as 2B, not '1.5B'" },
     { "shape: [B, 1, 16, 16, 16]", "shape: [99999999999999B, 1, 16, 16, 16]", "not '99999999999999B'" },
     { "shape: [B, 1, 16, 16, 16]", "shape: [B, 1000000000, 16, 1000, 1000]", "this has more than 2^45 elements" },
     { "input: volume,", "input: vol,", "an input is volume, image, volume_labels or image_labels, not 'vol'" },
@@ -93,15 +99,18 @@ static const struct change { const char *old, *new, *error; } changes[] = {
     { "{end: relu}", "{bind: r, to: relu}", "a variable of the loop cannot be bound within a block" },
     { "    - {end: relu}\n", "", "g.yaml:23:7: a variable of the loop cannot be bound within a block" },
     { "    - {block: stem}\n", "", "no block is open here" },
-    { "{end: relu}", "{end: relu}\n    - {drop: x}\n    - {drop: x}", "g.yaml:24:14: 'x' was dropped on line 23; drop it later" },
+    { "{end: relu}", "{end: relu}\n    - {drop: x}\n    - {drop: x}",
+      "g.yaml:24:14: 'x' was dropped on line 23; drop it later" },
     { "{end: relu}", "{end: relu}\n    - {drop: x}", "this result is never dropped" },
     { "{end: relu}", "{end: relu}\n    - {drop: bn.bias}", "'bn.bias' is a parameter, which lives on" },
     { "  output: head\n  loss: loss", "  output: head", "training needs 'loss'" },
     { "  output: head\n  loss: loss", "  loss: loss", "a body needs 'output'" },
     { "loss: loss\n", "loss: head\n", "the loss must be one f32 element" },
     { "output: head\n  loss", "output: bn.bias\n  loss", "the output is a parameter" },
-    { "in: [loss.log_softmax, y]", "in: [head, y]", "g.yaml:25:7: this result needs a gradient, but does not lead to the loss" },
-    { "in: [relu, head.weight, head.bias]", "in: [bn, head.weight, head.bias]", "'bn' was overwritten in place on line 21" },
+    { "in: [loss.log_softmax, y]", "in: [head, y]",
+      "g.yaml:25:7: this result needs a gradient, but does not lead to the loss" },
+    { "in: [relu, head.weight, head.bias]", "in: [bn, head.weight, head.bias]",
+      "'bn' was overwritten in place on line 21" },
     { "  steps:\n", "  stpes:\n", "unknown key 'stpes'; did you mean 'steps'?" },
     { "validation:", "validation: as training\nvalidating:", "unknown key" },
 };
@@ -166,12 +175,15 @@ static void test_limits(void **state)
     /* batches */
     for (int64_t batch = -1; batch < 2; batch += 2) {
         err = (struct fm_err){ 0 };
-        fm_status status = fm_graph_read("g.yaml", example, strlen(example), (const int64_t[]){ batch, 0 }, &graph, &err);
+        fm_status status =
+            fm_graph_read("g.yaml", example, strlen(example), (const int64_t[]){ batch, 0 }, &graph, &err);
         assert_int_equal(status, batch < 0 ? FM_INVALID : FM_OK);
         fm_graph_release(&graph);
     }
     err = (struct fm_err){ 0 };
-    assert_int_equal(fm_graph_read("g.yaml", example, strlen(example), (const int64_t[]){ INT64_C(1) << 32, 0 }, &graph, &err), FM_INVALID);
+    assert_int_equal(
+        fm_graph_read("g.yaml", example, strlen(example), (const int64_t[]){ INT64_C(1) << 32, 0 }, &graph, &err),
+        FM_INVALID);
     assert_non_null(strstr(err.text, "g.yaml:19:"));
     /* a body that is not there is missed only when it is asked for; one that is wrong is always said to be */
     char *validation = strstr(example, "validation:");
@@ -184,7 +196,8 @@ static void test_limits(void **state)
     *validation = kept;
     *strstr(validation, "argmax") = 'x';
     err = (struct fm_err){ 0 };
-    assert_int_equal(fm_graph_read("g.yaml", example, strlen(example), (const int64_t[]){ 2, 0 }, &graph, &err), FM_INVALID);
+    assert_int_equal(fm_graph_read("g.yaml", example, strlen(example), (const int64_t[]){ 2, 0 }, &graph, &err),
+                     FM_INVALID);
     assert_non_null(strstr(err.text, "unknown op 'xrgmax'; did you mean 'argmax'?"));
     fm_free(example);
     assert_int_equal(fm_memory_live, 0);
@@ -317,7 +330,7 @@ static void mutate(char *text, uint64_t seed, uint64_t i)
     case 2: overwrite(text, at, at, from, unit_end(text, from, marks)); break;
     case 3: overwrite(text, any, any + (r >> 40) % 30, other, other + (s >> 40) % 30); break;
     case 4: overwrite(text, at, unit_end(text, at, marks), from, unit_end(text, from, marks)); break;
-    default:                                /* a digit of a step: most of these make sense */
+    default: /* a digit of a step: most of these make sense */
         any += strcspn(text + any, "0123456789");
         if (any < length) text[any] = (char)('0' + s % 10);
         break;
@@ -332,9 +345,12 @@ static void write_again(const char *text, const struct fm_graph *graph)
     struct fm_buf out = FM_BUF(1 << 20);
     if (fm_graph_read("g.yaml", text, strlen(text), (const int64_t[]){ 5, 4 }, &other, &err) != FM_OK) return;
     fm_status status = fm_graph_write(graph, &other, &out, &err);
-    if (status == FM_OK && read_text(fm_buf_text(&out), out.bytes, &back, &err) != FM_OK) fail_msg("%s\n%s", err.text, fm_buf_text(&out));
-    if (status == FM_OK) fm_graph_release(&back);
-    else if (status != FM_UNSUPPORTED) fail_msg("%s\n%s", err.text, text);
+    if (status == FM_OK && read_text(fm_buf_text(&out), out.bytes, &back, &err) != FM_OK)
+        fail_msg("%s\n%s", err.text, fm_buf_text(&out));
+    if (status == FM_OK)
+        fm_graph_release(&back);
+    else if (status != FM_UNSUPPORTED)
+        fail_msg("%s\n%s", err.text, text);
     fm_buf_release(&out);
     fm_graph_release(&other);
 }
@@ -384,7 +400,7 @@ static void test_mutations(void **state)
         long done[2] = { 0, 0 };
         int n = rounds ? (int)strtol(rounds, NULL, 10) : ROUNDS;
         mutations(text[i], n, seed ? strtoull(seed, NULL, 10) : 20, done);
-        assert_true(done[0] > n / 50 && done[1] > done[0]);         /* else only refusals are tested */
+        assert_true(done[0] > n / 50 && done[1] > done[0]); /* else only refusals are tested */
         fm_free(text[i]);
     }
     assert_int_equal(fm_memory_live, 0);

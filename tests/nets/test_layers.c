@@ -15,7 +15,7 @@
 #define TABLE_BYTES ((size_t)1 << 20)
 
 struct published {
-    const char *file, *workload, *set[4];       /* key=value */
+    const char *file, *workload, *set[4]; /* key=value */
 };
 
 static const struct published tables[] = {

@@ -61,7 +61,7 @@ static void test_list(void **state)
     assert_int_equal(cJSON_GetArraySize(json), fm_workload_count);
     const cJSON *unet = cJSON_GetArrayItem(json, 0);
     assert_string_equal(string(unet, "workload"), "denseunet3d");
-    assert_true(number(unet, "parameters") == 17184967);            /* as published */
+    assert_true(number(unet, "parameters") == 17184967); /* as published */
     assert_true(number(unet, "macs") == 798595481600.0);
     cJSON_Delete(json);
     fm_buf_clear(&out);
@@ -99,7 +99,8 @@ static void test_workloads(void **state)
         const struct fm_body *body = &graph.body[FM_BODY_TRAIN];
         assert_int_equal(cJSON_GetArraySize(member(json, "blocks")), body->block_count);
         for (size_t k = 0; k < body->block_count; k++)
-            assert_string_equal(cJSON_GetStringValue(cJSON_GetArrayItem(member(json, "blocks"), (int)k)), body->block[k].name);
+            assert_string_equal(cJSON_GetStringValue(cJSON_GetArrayItem(member(json, "blocks"), (int)k)),
+                                body->block[k].name);
         assert_int_equal(cJSON_GetArraySize(member(json, "inputs")), 2);
         cJSON_Delete(json);
         fm_buf_clear(&out);
@@ -157,19 +158,22 @@ static void test_graph(void **state)
     struct fm_err err = { 0 };
     (void)state;
     assert_int_equal(fm_show_yaml(&settings, &yaml, &err), FM_OK);
-    assert_int_equal(fm_graph_read("g", fm_buf_text(&yaml), yaml.bytes, (const int64_t[]){ 1, 0 }, &graph, &err), FM_OK);
+    assert_int_equal(fm_graph_read("g", fm_buf_text(&yaml), yaml.bytes, (const int64_t[]){ 1, 0 }, &graph, &err),
+                     FM_OK);
     assert_int_equal(fm_show_graph(&graph, &one, true, &err), FM_OK);
     assert_int_equal(fm_show_workload(&settings, &two, true, &err), FM_OK);
     cJSON *a = parsed(&one), *b = parsed(&two);
     static const char *const keys[] = { "workload", "parameters", "macs", "inputs", "output", "blocks" };
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) assert_true(cJSON_Compare(member(a, keys[i]), member(b, keys[i]), 1));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        assert_true(cJSON_Compare(member(a, keys[i]), member(b, keys[i]), 1));
     cJSON_Delete(a);
     cJSON_Delete(b);
     fm_buf_clear(&one);
     assert_int_equal(fm_show_graph(&graph, &one, false, &err), FM_OK);
     assert_non_null(strstr(fm_buf_text(&one), "output      4x288x288 f32\n"));
     fm_graph_release(&graph);
-    assert_int_equal(fm_graph_read("g", fm_buf_text(&yaml), yaml.bytes, (const int64_t[]){ 2, 0 }, &graph, &err), FM_OK);
+    assert_int_equal(fm_graph_read("g", fm_buf_text(&yaml), yaml.bytes, (const int64_t[]){ 2, 0 }, &graph, &err),
+                     FM_OK);
     assert_int_equal(fm_show_graph(&graph, &one, false, &err), FM_INVALID);
     fm_graph_release(&graph);
     fm_buf_release(&yaml);
@@ -209,8 +213,8 @@ static void test_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),     cmocka_unit_test(test_workloads), cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_graph),    cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_list),  cmocka_unit_test(test_workloads), cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_graph), cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

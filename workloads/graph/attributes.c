@@ -2,19 +2,24 @@
 
 #include <string.h>
 
-#define AT(field) offsetof(struct fm_op_attr, field)
-#define ANY 1e30
+#define AT(field)   offsetof(struct fm_op_attr, field)
+#define ANY         1e30
 #define MAX_CLASSES 1e6
 /* so that no product of a size with one of these leaves 64 bits: sizes stay below 2^45 */
-#define MAX_STEP 16384
+#define MAX_STEP   16384
 #define MAX_GROUPS 131072
 
-#define CONVOLUTION(op)                                                         \
-    { op, "stride", FM_ATTRIBUTE_SPATIAL, AT(stride), 1, MAX_STEP, false, 1 },     \
-    { op, "padding", FM_ATTRIBUTE_SPATIAL, AT(padding), 0, MAX_STEP, false, 0 },   \
-    { op, "dilation", FM_ATTRIBUTE_SPATIAL, AT(dilation), 1, MAX_STEP, false, 1 }, \
-    { op, "groups", FM_ATTRIBUTE_INT, AT(groups), 1, MAX_GROUPS, false, 1 }
-#define DIM(op) { op, "dim", FM_ATTRIBUTE_INT, AT(dim), 0, FM_RANK - 1, true, 0 }
+#define CONVOLUTION(op)                                                                                                \
+    { op, "stride", FM_ATTRIBUTE_SPATIAL, AT(stride), 1, MAX_STEP, false, 1 },                                         \
+        { op, "padding", FM_ATTRIBUTE_SPATIAL, AT(padding), 0, MAX_STEP, false, 0 },                                   \
+        { op, "dilation", FM_ATTRIBUTE_SPATIAL, AT(dilation), 1, MAX_STEP, false, 1 },                                 \
+    {                                                                                                                  \
+        op, "groups", FM_ATTRIBUTE_INT, AT(groups), 1, MAX_GROUPS, false, 1                                            \
+    }
+#define DIM(op)                                                                                                        \
+    {                                                                                                                  \
+        op, "dim", FM_ATTRIBUTE_INT, AT(dim), 0, FM_RANK - 1, true, 0                                                  \
+    }
 
 const struct fm_attribute fm_attributes[] = {
     { FM_OP_input, "input", FM_ATTRIBUTE_INPUT, AT(input), 0, 0, true, 0 },
@@ -68,19 +73,21 @@ bool fm_attr_equal(const struct fm_op_attr *a, const struct fm_op_attr *b)
 {
     for (int d = 0; d < FM_RANK; d++)
         if (a->order[d] != b->order[d]) return false;
-    return spatial_equal(a->kernel, b->kernel) && spatial_equal(a->stride, b->stride) && spatial_equal(a->padding, b->padding) &&
-           spatial_equal(a->dilation, b->dilation) && a->groups == b->groups && a->dim == b->dim && a->dim2 == b->dim2 &&
-           a->dims == b->dims && a->keepdim == b->keepdim && a->all == b->all && real_equal(a->alpha, b->alpha) &&
-           real_equal(a->beta, b->beta) && real_equal(a->eps, b->eps) && real_equal(a->momentum, b->momentum) &&
-           a->ignore_index == b->ignore_index && a->classes == b->classes && a->input == b->input && a->shape.ndim == b->shape.ndim;
+    return spatial_equal(a->kernel, b->kernel) && spatial_equal(a->stride, b->stride) &&
+           spatial_equal(a->padding, b->padding) && spatial_equal(a->dilation, b->dilation) && a->groups == b->groups &&
+           a->dim == b->dim && a->dim2 == b->dim2 && a->dims == b->dims && a->keepdim == b->keepdim &&
+           a->all == b->all && real_equal(a->alpha, b->alpha) && real_equal(a->beta, b->beta) &&
+           real_equal(a->eps, b->eps) && real_equal(a->momentum, b->momentum) && a->ignore_index == b->ignore_index &&
+           a->classes == b->classes && a->input == b->input && a->shape.ndim == b->shape.ndim;
 }
 
 void fm_attr_clear_known(enum fm_op op, struct fm_op_attr *attr)
 {
     static const size_t bytes[] = {
-        [FM_ATTRIBUTE_INT] = sizeof(int32_t), [FM_ATTRIBUTE_I64] = sizeof(int64_t), [FM_ATTRIBUTE_REAL] = sizeof(double),
-        [FM_ATTRIBUTE_FLAG] = sizeof(bool), [FM_ATTRIBUTE_SPATIAL] = 3 * sizeof(int32_t), [FM_ATTRIBUTE_DIMS] = sizeof(uint32_t),
-        [FM_ATTRIBUTE_PAIR] = 2 * sizeof(int32_t), [FM_ATTRIBUTE_ORDER] = FM_RANK * sizeof(uint32_t),
+        [FM_ATTRIBUTE_INT] = sizeof(int32_t),           [FM_ATTRIBUTE_I64] = sizeof(int64_t),
+        [FM_ATTRIBUTE_REAL] = sizeof(double),           [FM_ATTRIBUTE_FLAG] = sizeof(bool),
+        [FM_ATTRIBUTE_SPATIAL] = 3 * sizeof(int32_t),   [FM_ATTRIBUTE_DIMS] = sizeof(uint32_t),
+        [FM_ATTRIBUTE_PAIR] = 2 * sizeof(int32_t),      [FM_ATTRIBUTE_ORDER] = FM_RANK * sizeof(uint32_t),
         [FM_ATTRIBUTE_SHAPE] = sizeof(struct fm_shape), [FM_ATTRIBUTE_PLANE] = sizeof(struct fm_shape),
         [FM_ATTRIBUTE_INPUT] = sizeof(enum fm_input),
     };

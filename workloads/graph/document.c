@@ -8,15 +8,15 @@
 #include <string.h>
 #include <yaml.h>
 
-#define MAX_DEPTH 8
-#define MAX_NODES ((size_t)4 << 20)
+#define MAX_DEPTH      8
+#define MAX_NODES      ((size_t)4 << 20)
 #define MAX_TEXT_BYTES ((size_t)64 << 20)
-#define MAX_KEYS 16                 /* of a mapping: no mapping of the format has more */
+#define MAX_KEYS       16 /* of a mapping: no mapping of the format has more */
 
 struct parse {
     struct fm_document *document;
     yaml_parser_t parser;
-    uint32_t open[MAX_DEPTH + 1], last[MAX_DEPTH + 1];      /* containers being read, and their last children */
+    uint32_t open[MAX_DEPTH + 1], last[MAX_DEPTH + 1]; /* containers being read, and their last children */
     uint32_t depth;
     struct fm_err *err;
 };
@@ -40,7 +40,8 @@ static fm_status fail_at(const struct fm_document *document, uint32_t line, uint
     return FM_FAIL(err, FM_INVALID, "%s:%u:%u: %s", document->path, line, column, text);
 }
 
-fm_status fm_document_fail(const struct fm_document *document, uint32_t node, struct fm_err *err, const char *format, ...)
+fm_status fm_document_fail(const struct fm_document *document, uint32_t node, struct fm_err *err, const char *format,
+                           ...)
 {
     char text[FM_ERR_TEXT_BYTES];
     va_list args;
@@ -63,8 +64,8 @@ uint32_t fm_document_get(const struct fm_document *document, uint32_t mapping, c
     return FM_DOCUMENT_NOTHING;
 }
 
-fm_status fm_document_check_keys(const struct fm_document *document, uint32_t mapping, const char *const *keys, size_t count,
-                          struct fm_err *err)
+fm_status fm_document_check_keys(const struct fm_document *document, uint32_t mapping, const char *const *keys,
+                                 size_t count, struct fm_err *err)
 {
     for (uint32_t k = document->node[mapping].first; k; k = fm_document_next_key(document, k)) {
         const char *text = fm_document_text(document, k);
@@ -75,7 +76,8 @@ fm_status fm_document_check_keys(const struct fm_document *document, uint32_t ma
         if (near) return fm_document_fail(document, k, err, "unknown key '%s'; did you mean '%s'?", text, near);
         struct fm_buf list = FM_BUF(256);
         for (i = 0; i < count; i++) fm_buf_printf(&list, i ? ", %s" : "%s", keys[i]);
-        fm_status status = fm_document_fail(document, k, err, "unknown key '%s'; here are known: %s", text, fm_buf_text(&list));
+        fm_status status =
+            fm_document_fail(document, k, err, "unknown key '%s'; here are known: %s", text, fm_buf_text(&list));
         fm_buf_release(&list);
         return status;
     }
@@ -107,10 +109,12 @@ static fm_status check_key(struct parse *p, uint32_t mapping, uint32_t key)
 {
     const struct fm_document *d = p->document;
     if (d->node[key].kind != FM_DOCUMENT_SCALAR) return fm_document_fail(d, key, p->err, "a key must be a word");
-    if (d->node[mapping].count > 2 * MAX_KEYS) return fm_document_fail(d, key, p->err, "a mapping has at most %d keys", MAX_KEYS);
+    if (d->node[mapping].count > 2 * MAX_KEYS)
+        return fm_document_fail(d, key, p->err, "a mapping has at most %d keys", MAX_KEYS);
     for (uint32_t k = d->node[mapping].first; k && k != key; k = fm_document_next_key(d, k))
         if (strcmp(fm_document_text(d, k), fm_document_text(d, key)) == 0)
-            return fm_document_fail(d, key, p->err, "key '%s' is here twice; the first is on line %u", fm_document_text(d, key), d->node[k].line);
+            return fm_document_fail(d, key, p->err, "key '%s' is here twice; the first is on line %u",
+                                    fm_document_text(d, key), d->node[k].line);
     return FM_OK;
 }
 
@@ -124,15 +128,18 @@ static fm_status add_node(struct parse *p, enum fm_document_kind kind, yaml_mark
     d->node = grown;
     uint32_t index = (uint32_t)d->node_count++;
     d->node[index] = (struct fm_document_node){
-        .kind = kind, .line = (uint32_t)mark.line + 1, .column = (uint32_t)mark.column + 1, .text = d->text.bytes };
+        .kind = kind, .line = (uint32_t)mark.line + 1, .column = (uint32_t)mark.column + 1, .text = d->text.bytes
+    };
     *out = index;
     if (!p->depth) {
         d->root = index;
         return FM_OK;
     }
     uint32_t parent = p->open[p->depth], *last = &p->last[p->depth];
-    if (*last) d->node[*last].next = index;
-    else d->node[parent].first = index;
+    if (*last)
+        d->node[*last].next = index;
+    else
+        d->node[parent].first = index;
     *last = index;
     return FM_OK;
 }
@@ -157,7 +164,8 @@ static fm_status add_scalar(struct parse *p, const yaml_event_t *event)
     if (bytes > FM_DOCUMENT_SCALAR_BYTES) return fail_mark(p, event->start_mark, "this is longer than 200 bytes");
     if (!bytes) return fail_mark(p, event->start_mark, "something is missing here");
     for (size_t i = 0; i < bytes; i++)
-        if (value[i] < ' ' || value[i] > '~') return fail_mark(p, event->start_mark, "only printable ASCII is read here");
+        if (value[i] < ' ' || value[i] > '~')
+            return fail_mark(p, event->start_mark, "only printable ASCII is read here");
     fm_status status = add_node(p, FM_DOCUMENT_SCALAR, event->start_mark, &index);
     if (status != FM_OK) return status;
     fm_buf_add(&p->document->text, value, bytes);
@@ -210,11 +218,13 @@ static fm_status parse_events(struct parse *p)
         yaml_event_delete(&event);
         if (status != FM_OK) return status;
     }
-    if (!p->document->root) return fail_at(p->document, 1, 1, p->err, "the file is empty; see docs/graph-yaml.md for what it holds");
+    if (!p->document->root)
+        return fail_at(p->document, 1, 1, p->err, "the file is empty; see docs/graph-yaml.md for what it holds");
     return FM_OK;
 }
 
-fm_status fm_document_parse(struct fm_document *document, const char *path, const char *text, size_t bytes, struct fm_err *err)
+fm_status fm_document_parse(struct fm_document *document, const char *path, const char *text, size_t bytes,
+                            struct fm_err *err)
 {
     struct parse p = { .document = document, .err = err };
     *document = (struct fm_document){ .path = path, .text = FM_BUF(MAX_TEXT_BYTES) };

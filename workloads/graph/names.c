@@ -82,7 +82,7 @@ uint32_t fm_names_find(const struct fm_names *names, const char *name)
 const char *fm_names_nearest(const struct fm_names *names, const char *name)
 {
     const char *best = NULL;
-    for (size_t e = 0; e < names->count; e++) {     /* a handful at a time: the best so far against the next */
+    for (size_t e = 0; e < names->count; e++) { /* a handful at a time: the best so far against the next */
         const char *pair[] = { best ? best : text_of(names, e), text_of(names, e) };
         const char *near = fm_nearest(name, pair, 2);
         if (near) best = near;

@@ -12,7 +12,8 @@ static fm_status check(struct fm_reader *r, uint32_t loss, uint8_t *needs, uint8
     }
     for (size_t i = 0; i < body->node_count; i++) {
         const struct fm_node *node = &body->node[i];
-        for (uint32_t k = 0; k < node->n_in && body->value[node->out].dtype == FM_F32; k++) needs[node->out] |= needs[body->arg[node->in + k]];
+        for (uint32_t k = 0; k < node->n_in && body->value[node->out].dtype == FM_F32; k++)
+            needs[node->out] |= needs[body->arg[node->in + k]];
     }
     if (!needs[body->loss]) return BAD(r, loss, "no trained parameter leads to the loss '%s'", text(r, loss));
     leads[body->loss] = 1;
@@ -20,8 +21,9 @@ static fm_status check(struct fm_reader *r, uint32_t loss, uint8_t *needs, uint8
         const struct fm_node *node = &body->node[i];
         for (uint32_t k = 0; k < node->n_in && leads[node->out]; k++) leads[body->arg[node->in + k]] = 1;
         if (needs[node->out] && !leads[node->out])
-            return BAD(r, r->known[node->out].made, "this result needs a gradient, but does not lead to the loss: such dead ends "
-                                                    "are not supported; leave it out of training");
+            return BAD(r, r->known[node->out].made,
+                       "this result needs a gradient, but does not lead to the loss: such dead ends "
+                       "are not supported; leave it out of training");
     }
     return FM_OK;
 }

@@ -32,12 +32,14 @@ fm_status fm_find_value(struct fm_reader *r, uint32_t node, bool alive, fm_value
     if (value == FM_NO_NUMBER && param == FM_NO_NUMBER) {
         const char *near = fm_names_nearest(&r->values, name);
         if (!*near) near = fm_names_nearest(&r->params, name);
-        return BAD(r, node, "no value or parameter has the name '%s' here%s%s%s", name, *near ? "; did you mean '" : "", near,
-                   *near ? "'?" : "");
+        return BAD(r, node, "no value or parameter has the name '%s' here%s%s%s", name, *near ? "; did you mean '" : "",
+                   near, *near ? "'?" : "");
     }
-    if (value == FM_NO_NUMBER) value = fm_build_param(r->b, param);
+    if (value == FM_NO_NUMBER)
+        value = fm_build_param(r->b, param);
     else if (alive && r->known[value].dropped)
-        return BAD(r, node, "'%s' was dropped on line %" PRIu32 "; drop it later", name, r->document.node[r->known[value].dropped].line);
+        return BAD(r, node, "'%s' was dropped on line %" PRIu32 "; drop it later", name,
+                   r->document.node[r->known[value].dropped].line);
     *out = value;
     return fm_read_builder_says(r, node);
 }
@@ -45,7 +47,7 @@ fm_status fm_find_value(struct fm_reader *r, uint32_t node, bool alive, fm_value
 /* ---- operators ---- */
 
 struct call {
-    uint32_t node;                  /* the statement */
+    uint32_t node; /* the statement */
     enum fm_op op;
     const char *name, *id;
     fm_value in[FM_GRAPH_MAX_INPUTS];
@@ -59,7 +61,8 @@ static const struct fm_shape *input_shape(const struct fm_reader *r, const struc
     return i < c->n_in ? &r->b->body->value[c->in[i]].shape : &none;
 }
 
-static fm_status read_spatial(struct fm_reader *r, const struct call *c, uint32_t node, const struct fm_attribute *row, int32_t *out)
+static fm_status read_spatial(struct fm_reader *r, const struct call *c, uint32_t node, const struct fm_attribute *row,
+                              int32_t *out)
 {
     uint32_t weight = input_shape(r, c, 1)->ndim, dims = weight == 4 ? 2 : 3, item = node;
     int64_t number = (int64_t)row->preset;
@@ -74,7 +77,8 @@ static fm_status read_spatial(struct fm_reader *r, const struct call *c, uint32_
 }
 
 /* a list of dimensions of the first input */
-static fm_status read_dims(struct fm_reader *r, const struct call *c, uint32_t node, uint32_t n_least, uint32_t *out, uint32_t *n)
+static fm_status read_dims(struct fm_reader *r, const struct call *c, uint32_t node, uint32_t n_least, uint32_t *out,
+                           uint32_t *n)
 {
     uint32_t ndim = input_shape(r, c, 0)->ndim, item = 0;
     fm_status status = ndim ? fm_read_list(r, node, n_least, ndim, &item) : BAD(r, node, "the input has no dimensions");
@@ -91,7 +95,8 @@ static fm_status read_plane(struct fm_reader *r, struct call *c, uint32_t node)
     struct fm_shape plane = { 0 };
     fm_status status = fm_read_shape(r, node, fm_build_batch(r->b), &plane, NULL);
     if (status != FM_OK) return status;
-    if (plane.ndim != 2 || input_shape(r, c, 0)->ndim != 4) return BAD(r, node, "interpolate takes (B, C, H, W) and size: [H, W]");
+    if (plane.ndim != 2 || input_shape(r, c, 0)->ndim != 4)
+        return BAD(r, node, "interpolate takes (B, C, H, W) and size: [H, W]");
     c->attr.shape = *input_shape(r, c, 0);
     c->attr.shape.size[2] = plane.size[0];
     c->attr.shape.size[3] = plane.size[1];
@@ -103,7 +108,8 @@ static fm_status read_op_shape(struct fm_reader *r, struct call *c, uint32_t nod
     int hole = -1;
     bool reshape = c->op == FM_OP_reshape;
     fm_status status = fm_read_shape(r, node, fm_build_batch(r->b), &c->attr.shape, reshape ? &hole : NULL);
-    if (status == FM_OK && hole >= 0) c->attr.shape.size[hole] = fm_shape_numel(input_shape(r, c, 0)) / fm_shape_numel(&c->attr.shape);
+    if (status == FM_OK && hole >= 0)
+        c->attr.shape.size[hole] = fm_shape_numel(input_shape(r, c, 0)) / fm_shape_numel(&c->attr.shape);
     return status;
 }
 
@@ -112,7 +118,8 @@ static fm_status read_input_kind(struct fm_reader *r, uint32_t node, enum fm_inp
     size_t i = 0;
     while (i < 4 && strcmp(text(r, node), fm_input_names[i]) != 0) i++;
     *out = (enum fm_input)i;
-    return i < 4 ? FM_OK : BAD(r, node, "an input is volume, image, volume_labels or image_labels, not '%s'", text(r, node));
+    return i < 4 ? FM_OK
+                 : BAD(r, node, "an input is volume, image, volume_labels or image_labels, not '%s'", text(r, node));
 }
 
 static fm_status read_dim_lists(struct fm_reader *r, struct call *c, uint32_t node, const struct fm_attribute *row)
@@ -133,7 +140,8 @@ static fm_status read_dim_lists(struct fm_reader *r, struct call *c, uint32_t no
         c->attr.dim2 = (int32_t)dim[1];
         return FM_OK;
     default:
-        if (n != input_shape(r, c, 0)->ndim) return BAD(r, node, "all %" PRIu32 " dimensions in their new order, please", input_shape(r, c, 0)->ndim);
+        if (n != input_shape(r, c, 0)->ndim)
+            return BAD(r, node, "all %" PRIu32 " dimensions in their new order, please", input_shape(r, c, 0)->ndim);
         memcpy(c->attr.order, dim, sizeof dim);
         return FM_OK;
     }
@@ -165,7 +173,7 @@ static fm_status read_attribute(struct fm_reader *r, struct call *c, const struc
     case FM_ATTRIBUTE_INPUT: return read_input_kind(r, node, at);
     default: break;
     }
-    if (!node) {                    /* a mean without dims is over everything */
+    if (!node) { /* a mean without dims is over everything */
         c->attr.all = true;
         return FM_OK;
     }
@@ -189,8 +197,8 @@ static fm_status read_call_op(struct fm_reader *r, struct call *c)
     if (c->op != FM_OP_COUNT) return read_call_keys(r, c);
     for (int i = 0; i < FM_OP_COUNT; i++) names[i] = fm_op_row((enum fm_op)i)->name;
     const char *near = fm_nearest(text(r, node), names, FM_OP_COUNT);
-    return BAD(r, node, "unknown op '%s'%s%s%s (docs/graph-yaml.md lists them)", text(r, node), near ? "; did you mean '" : "",
-               near ? near : "", near ? "'?" : "");
+    return BAD(r, node, "unknown op '%s'%s%s%s (docs/graph-yaml.md lists them)", text(r, node),
+               near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static fm_status read_call_names(struct fm_reader *r, struct call *c)
@@ -202,7 +210,8 @@ static fm_status read_call_names(struct fm_reader *r, struct call *c)
     if (status != FM_OK) return status;
     uint32_t old = fm_names_find(&r->values, c->id);
     if (old != FM_NO_NUMBER)
-        return BAD(r, id ? id : name, "there is a value '%s' already, from line %" PRIu32 "; name this result with out:", c->id,
+        return BAD(r, id ? id : name,
+                   "there is a value '%s' already, from line %" PRIu32 "; name this result with out:", c->id,
                    r->document.node[r->known[old].made].line);
     if (fm_names_find(&r->params, c->id) != FM_NO_NUMBER)
         return BAD(r, id ? id : name, "there is a parameter '%s'; name this result with out:", c->id);
@@ -232,7 +241,8 @@ static void fill_kernel(const struct fm_reader *r, struct call *c)
 {
     const struct fm_shape *weight = input_shape(r, c, 1);
     if (c->op != FM_OP_conv && c->op != FM_OP_conv_transpose) return;
-    for (uint32_t d = 2; d < weight->ndim && d < 5; d++) c->attr.kernel[d - 2] = weight->size[d] > INT32_MAX ? INT32_MAX : (int32_t)weight->size[d];
+    for (uint32_t d = 2; d < weight->ndim && d < 5; d++)
+        c->attr.kernel[d - 2] = weight->size[d] > INT32_MAX ? INT32_MAX : (int32_t)weight->size[d];
 }
 
 fm_status fm_read_call(struct fm_reader *r, uint32_t node)

@@ -10,13 +10,15 @@
 
 #define MAX_PARAMS 100000
 #define MAX_BLOCKS 512
-#define MAX_BATCH (INT64_C(1) << 32)
+#define MAX_BATCH  (INT64_C(1) << 32)
 
 /* ---- parameters ---- */
 
 static fm_status read_init(struct fm_reader *r, uint32_t mapping, struct fm_param *p)
 {
-    static const char *const keys[] = { [FM_INIT_CONSTANT] = "constant", [FM_INIT_UNIFORM] = "uniform", [FM_INIT_NORMAL] = "normal" };
+    static const char *const keys[] = {
+        [FM_INIT_CONSTANT] = "constant", [FM_INIT_UNIFORM] = "uniform", [FM_INIT_NORMAL] = "normal"
+    };
     uint32_t found = FM_DOCUMENT_NOTHING;
     for (int i = 0; i < 3; i++) {
         uint32_t node = get(r, mapping, keys[i]);
@@ -27,13 +29,16 @@ static fm_status read_init(struct fm_reader *r, uint32_t mapping, struct fm_para
         fm_status status = fm_read_real(r, node, i ? 0 : -1e30, 1e30, &p->value);
         if (status != FM_OK) return status;
     }
-    if (!found) return BAD(r, mapping, "what are its first values? constant: 0, uniform: 0.1 (from -0.1 to 0.1) or normal: 0.02");
+    if (!found)
+        return BAD(r, mapping,
+                   "what are its first values? constant: 0, uniform: 0.1 (from -0.1 to 0.1) or normal: 0.02");
     return FM_OK;
 }
 
 static fm_status read_param_fields(struct fm_reader *r, uint32_t node, struct fm_param *p)
 {
-    uint32_t shape = get(r, node, "shape"), dtype = get(r, node, "dtype"), buffer = get(r, node, "buffer"), order = get(r, node, "order");
+    uint32_t shape = get(r, node, "shape"), dtype = get(r, node, "dtype"), buffer = get(r, node, "buffer"),
+             order = get(r, node, "order");
     fm_status status;
     int64_t number = 0;
     if (!shape) return BAD(r, node, "a parameter needs a shape");
@@ -43,8 +48,10 @@ static fm_status read_param_fields(struct fm_reader *r, uint32_t node, struct fm
     if (order) FM_TRY(fm_read_integer(r, order, 0, 1e6, &number));
     p->order = (uint32_t)number;
     p->dtype = FM_F32;
-    if (dtype && strcmp(text(r, dtype), "i64") == 0) p->dtype = FM_I64;
-    else if (dtype && strcmp(text(r, dtype), "f32") != 0) return BAD(r, dtype, "f32 or i64, please");
+    if (dtype && strcmp(text(r, dtype), "i64") == 0)
+        p->dtype = FM_I64;
+    else if (dtype && strcmp(text(r, dtype), "f32") != 0)
+        return BAD(r, dtype, "f32 or i64, please");
     if (p->dtype == FM_I64 && !p->buffer) return BAD(r, dtype, "whole numbers are not trained: buffer: true, please");
 out:
     return status;
@@ -57,7 +64,8 @@ static fm_status read_param(struct fm_reader *r, uint32_t node)
     struct fm_param param = { .init = FM_INIT_CONSTANT };
     const char *name = NULL;
     fm_status status;
-    if (!is_a(r, node, FM_DOCUMENT_MAPPING)) return BAD(r, node, "a parameter is a mapping: {name: conv.weight, shape: [8, 1, 3, 3], uniform: 0.3}");
+    if (!is_a(r, node, FM_DOCUMENT_MAPPING))
+        return BAD(r, node, "a parameter is a mapping: {name: conv.weight, shape: [8, 1, 3, 3], uniform: 0.3}");
     FM_TRY(fm_document_check_keys(&r->document, node, keys, sizeof keys / sizeof keys[0], r->err));
     if (!get(r, node, "name")) return BAD(r, node, "a parameter needs a name");
     FM_TRY(fm_read_name(r, get(r, node, "name"), FM_NAME_BYTES, &name));
@@ -84,7 +92,8 @@ static fm_status read_drop(struct fm_reader *r, uint32_t node)
         status = fm_find_value(r, item, true, &v);
         if (status != FM_OK) return status;
         struct fm_body *body = r->b->body;
-        if (body->value[v].role == FM_ROLE_PARAM) return BAD(r, item, "'%s' is a parameter, which lives on", text(r, item));
+        if (body->value[v].role == FM_ROLE_PARAM)
+            return BAD(r, item, "'%s' is a parameter, which lives on", text(r, item));
         r->known[v].dropped = item;
         struct fm_stmt *stmt = fm_build_append(r->b, &body->stmt, &body->stmt_count, &body->stmt_room, sizeof *stmt);
         if (!stmt) return fm_read_builder_says(r, item);
@@ -102,7 +111,8 @@ static fm_status read_bind(struct fm_reader *r, uint32_t node)
     if (r->block) return BAD(r, node, "a variable of the loop cannot be bound within a block; end the block first");
     FM_TRY(fm_read_name(r, get(r, node, "bind"), FM_NAME_BYTES, &variable));
     FM_TRY(fm_find_value(r, get(r, node, "to"), true, &v));
-    if (r->b->body->value[v].role == FM_ROLE_PARAM) return BAD(r, node, "'%s' is a parameter, which no variable holds", text(r, get(r, node, "to")));
+    if (r->b->body->value[v].role == FM_ROLE_PARAM)
+        return BAD(r, node, "'%s' is a parameter, which no variable holds", text(r, get(r, node, "to")));
     fm_bind_loop(r->b, variable, v);
     status = fm_read_builder_says(r, node);
 out:
@@ -114,7 +124,9 @@ static fm_status read_block(struct fm_reader *r, uint32_t node)
     const char *name = NULL;
     fm_status status = fm_read_name(r, get(r, node, "block"), FM_NAME_BYTES, &name);
     if (status != FM_OK) return status;
-    if (r->block) return BAD(r, node, "blocks do not nest; end the one from line %" PRIu32 " first", r->document.node[r->block].line);
+    if (r->block)
+        return BAD(r, node, "blocks do not nest; end the one from line %" PRIu32 " first",
+                   r->document.node[r->block].line);
     const struct fm_body *body = r->b->body;
     if (body->block_count >= MAX_BLOCKS) return BAD(r, node, "more than %d blocks", MAX_BLOCKS);
     r->block = node;
@@ -143,17 +155,17 @@ static fm_status read_statement(struct fm_reader *r, uint32_t node)
         const char *key, *keys[2];
         fm_status (*read)(struct fm_reader *r, uint32_t node);
     } kinds[] = {
-        { "op", { NULL, NULL }, fm_read_call },
-        { "drop", { "drop", NULL }, read_drop },
-        { "bind", { "bind", "to" }, read_bind },
-        { "block", { "block", NULL }, read_block },
+        { "op", { NULL, NULL }, fm_read_call },  { "drop", { "drop", NULL }, read_drop },
+        { "bind", { "bind", "to" }, read_bind }, { "block", { "block", NULL }, read_block },
         { "end", { "end", NULL }, read_end },
     };
-    if (!is_a(r, node, FM_DOCUMENT_MAPPING)) return BAD(r, node, "a step is a mapping, such as {op: relu, name: a, in: [x]}");
+    if (!is_a(r, node, FM_DOCUMENT_MAPPING))
+        return BAD(r, node, "a step is a mapping, such as {op: relu, name: a, in: [x]}");
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (!get(r, node, kinds[i].key)) continue;
         fm_status status = FM_OK;
-        if (kinds[i].keys[0]) status = fm_document_check_keys(&r->document, node, kinds[i].keys, kinds[i].keys[1] ? 2 : 1, r->err);
+        if (kinds[i].keys[0])
+            status = fm_document_check_keys(&r->document, node, kinds[i].keys, kinds[i].keys[1] ? 2 : 1, r->err);
         return status == FM_OK ? kinds[i].read(r, node) : status;
     }
     return BAD(r, node, "a step has one of these: op, drop, bind, block, end");
@@ -170,7 +182,9 @@ static fm_status read_end_of_body(struct fm_reader *r, uint32_t mapping, enum fm
     if (r->block) return BAD(r, r->block, "this block never ends: {end: its result}, please");
     for (size_t i = 0; r->drops && i < body->value_count; i++)
         if (body->value[i].role == FM_ROLE_RESULT && !r->known[i].dropped)
-            return BAD(r, r->known[i].made, "this result is never dropped; drop it, or write no drop at all: then values die after their last use");
+            return BAD(
+                r, r->known[i].made,
+                "this result is never dropped; drop it, or write no drop at all: then values die after their last use");
     if (!output) return BAD(r, mapping, "a body needs 'output': the logits");
     FM_TRY(fm_find_value(r, output, false, &v));
     if (body->value[v].role != FM_ROLE_RESULT) return BAD(r, output, "the output is a parameter");
@@ -192,7 +206,8 @@ static fm_status read_body(struct fm_reader *r, uint32_t mapping, enum fm_body_k
 {
     uint32_t steps = get(r, mapping, "steps");
     fm_status status = FM_OK;
-    if (!steps || !is_a(r, steps, FM_DOCUMENT_SEQUENCE) || !first_of(r, steps)) return BAD(r, mapping, "a body needs 'steps': a list of what it does");
+    if (!steps || !is_a(r, steps, FM_DOCUMENT_SEQUENCE) || !first_of(r, steps))
+        return BAD(r, mapping, "a body needs 'steps': a list of what it does");
     fm_names_clear(&r->values);
     r->known_count = 0;
     r->drops = false;
@@ -214,13 +229,15 @@ static fm_status read_bodies(struct fm_reader *r, const int64_t batch[FM_BODY_CO
         if (!mapping && !batch[kind]) continue;
         if (!mapping)
             return BAD(r, root, "there is no %s body%s", names[kind],
-                       kind == FM_BODY_VAL ? "; write 'validation: as training' if it is the same, without gradients" : "");
+                       kind == FM_BODY_VAL ? "; write 'validation: as training' if it is the same, without gradients"
+                                           : "");
         size_t count = kind == FM_BODY_VAL ? 2 : 3;
         if (kind == FM_BODY_VAL && training && strcmp(text(r, mapping), "as training") == 0) {
             mapping = training;
             count = 3;
         }
-        if (!is_a(r, mapping, FM_DOCUMENT_MAPPING)) return BAD(r, mapping, "a body is a mapping of steps, output%s", kind ? "" : " and loss");
+        if (!is_a(r, mapping, FM_DOCUMENT_MAPPING))
+            return BAD(r, mapping, "a body is a mapping of steps, output%s", kind ? "" : " and loss");
         fm_status status = fm_document_check_keys(&r->document, mapping, keys, count, r->err);
         if (status == FM_OK) status = read_body(r, mapping, (enum fm_body_kind)kind, batch[kind] ? batch[kind] : 1);
         if (status != FM_OK) return status;
@@ -247,7 +264,8 @@ static fm_status read_graph(struct fm_reader *r, const int64_t batch[FM_BODY_COU
     r->b = fm_build_new(name, r->err);
     if (!r->b) return FM_NOMEM;
     uint32_t parameters = get(r, root, "parameters");
-    if (!parameters || !is_a(r, parameters, FM_DOCUMENT_SEQUENCE)) return BAD(r, parameters ? parameters : root, "a graph needs a list of 'parameters'");
+    if (!parameters || !is_a(r, parameters, FM_DOCUMENT_SEQUENCE))
+        return BAD(r, parameters ? parameters : root, "a graph needs a list of 'parameters'");
     for (uint32_t p = first_of(r, parameters); p; p = next_of(r, p)) FM_TRY(read_param(r, p));
     status = read_bodies(r, batch);
 out:
@@ -273,8 +291,10 @@ fm_status fm_graph_read(const char *path, const char *bytes_text, size_t bytes, 
     struct fm_err own = { 0 };
     *out = (struct fm_graph){ 0 };
     for (int k = 0; k < FM_BODY_COUNT; k++)
-        if (batch[k] < 0 || batch[k] > MAX_BATCH) return FM_FAIL(err, FM_INVALID, "%s: a batch is from 0 to 2^32", path);
-    if (bytes > FM_GRAPH_FILE_BYTES) return FM_FAIL(err, FM_INVALID, "%s:1:1: a graph has at most 16 MiB, this has %zu bytes", path, bytes);
+        if (batch[k] < 0 || batch[k] > MAX_BATCH)
+            return FM_FAIL(err, FM_INVALID, "%s: a batch is from 0 to 2^32", path);
+    if (bytes > FM_GRAPH_FILE_BYTES)
+        return FM_FAIL(err, FM_INVALID, "%s:1:1: a graph has at most 16 MiB, this has %zu bytes", path, bytes);
     fm_status status = fm_document_parse(&r.document, path, bytes_text, bytes, err);
     if (status == FM_OK) status = read_graph(&r, batch);
     if (status == FM_OK) {
@@ -291,7 +311,8 @@ fm_status fm_graph_read(const char *path, const char *bytes_text, size_t bytes, 
     return status;
 }
 
-fm_status fm_graph_read_file(const char *path, int64_t train_batch, int64_t val_batch, struct fm_graph *out, struct fm_err *err)
+fm_status fm_graph_read_file(const char *path, int64_t train_batch, int64_t val_batch, struct fm_graph *out,
+                             struct fm_err *err)
 {
     *out = (struct fm_graph){ 0 };
     FILE *file = fopen(path, "rb");
@@ -304,11 +325,14 @@ fm_status fm_graph_read_file(const char *path, int64_t train_batch, int64_t val_
         fm_buf_add(&content, part, n);
     }
     fm_status status = FM_OK;
-    if (ferror(file)) status = FM_FAIL(err, FM_IO, "%s: cannot be read", path);
-    else if (!fm_buf_ok(&content)) status = FM_FAIL(err, FM_NOMEM, "reading %s", path);
+    if (ferror(file))
+        status = FM_FAIL(err, FM_IO, "%s: cannot be read", path);
+    else if (!fm_buf_ok(&content))
+        status = FM_FAIL(err, FM_NOMEM, "reading %s", path);
     (void)fclose(file);
     if (status == FM_OK)
-        status = fm_graph_read(path, fm_buf_text(&content), content.bytes, (const int64_t[]){ train_batch, val_batch }, out, err);
+        status = fm_graph_read(path, fm_buf_text(&content), content.bytes, (const int64_t[]){ train_batch, val_batch },
+                               out, err);
     fm_buf_release(&content);
     return status;
 }

@@ -76,8 +76,8 @@ static fm_status read_size(struct fm_reader *r, uint32_t node, int64_t batch, in
     }
     int64_t most = scales ? FM_GRAPH_MAX_NUMEL / batch : FM_GRAPH_MAX_NUMEL;
     if (!fm_parse_i64(word, out) || *out < 1 || *out > most)
-        return BAD(r, node, "a size is a number from 1 to 2^45%s, not '%s'", batch ? ", B (the batch) or a multiple such as 2B" : "",
-                   text(r, node));
+        return BAD(r, node, "a size is a number from 1 to 2^45%s, not '%s'",
+                   batch ? ", B (the batch) or a multiple such as 2B" : "", text(r, node));
     if (scales) *out *= batch;
     return FM_OK;
 }
@@ -87,7 +87,8 @@ fm_status fm_read_shape(struct fm_reader *r, uint32_t node, int64_t batch, struc
 {
     uint32_t item = 0;
     int64_t numel = 1;
-    if (!is_a(r, node, FM_DOCUMENT_SEQUENCE)) return BAD(r, node, "a shape is a list of sizes, please: [B, 1, 16, 16, 16]");
+    if (!is_a(r, node, FM_DOCUMENT_SEQUENCE))
+        return BAD(r, node, "a shape is a list of sizes, please: [B, 1, 16, 16, 16]");
     fm_status status = fm_read_list(r, node, 0, FM_RANK, &item);
     if (status != FM_OK) return status;
     *out = (struct fm_shape){ 0 };

@@ -18,9 +18,9 @@ struct writer {
     const struct fm_graph *graph, *other;
     const struct fm_body *body, *other_body;
     int64_t batch, other_batch;
-    struct fm_names params, used;   /* names of parameters; of the body's values, each with its last suffix */
+    struct fm_names params, used; /* names of parameters; of the body's values, each with its last suffix */
     struct fm_buf id_text;
-    size_t *id;                     /* per value of the body: where its name begins in id_text */
+    size_t *id; /* per value of the body: where its name begins in id_text */
     struct fm_buf *out;
     struct fm_err *err;
 };
@@ -41,7 +41,8 @@ static fm_status match_nodes(struct writer *w)
     for (size_t i = 0; i < a->node_count; i++) {
         const struct fm_node *x = &a->node[i], *y = &b->node[i];
         if (x->op != y->op || x->in != y->in || x->n_in != y->n_in || x->out != y->out || strcmp(x->name, y->name) != 0)
-            return FM_FAIL(w->err, FM_INVALID, "%s: operator %s at one batch is %s at the other", w->graph->name, x->name, y->name);
+            return FM_FAIL(w->err, FM_INVALID, "%s: operator %s at one batch is %s at the other", w->graph->name,
+                           x->name, y->name);
         if (!fm_attr_equal(&x->attr, &y->attr))
             return UNSUPPORTED(w, "%s: an attribute of %s changes with the batch", w->graph->name, x->name);
     }
@@ -60,9 +61,11 @@ static fm_status match_bodies(struct writer *w)
         same = a->stmt[i].kind == b->stmt[i].kind && a->stmt[i].a == b->stmt[i].a && a->stmt[i].b == b->stmt[i].b;
     for (size_t i = 0; same && i < a->block_count; i++)
         same = a->block[i].result == b->block[i].result && strcmp(a->block[i].name, b->block[i].name) == 0;
-    for (size_t i = 0; same && i < a->loop_variable_count; i++) same = strcmp(a->loop_variable[i], b->loop_variable[i]) == 0;
+    for (size_t i = 0; same && i < a->loop_variable_count; i++)
+        same = strcmp(a->loop_variable[i], b->loop_variable[i]) == 0;
     if (!same || w->batch == w->other_batch)
-        return FM_FAIL(w->err, FM_INVALID, "%s: to write it, the same network is needed at two different batch sizes", w->graph->name);
+        return FM_FAIL(w->err, FM_INVALID, "%s: to write it, the same network is needed at two different batch sizes",
+                       w->graph->name);
     return match_nodes(w);
 }
 
@@ -112,7 +115,8 @@ static fm_status check_word(struct writer *w, const char *what, const char *word
 {
     const char *c = word;
     while (*c >= ' ' && *c <= '~') c++;
-    if (*c || !*word) return UNSUPPORTED(w, "%s: %s '%s' cannot be written: printable ASCII, please", w->graph->name, what, word);
+    if (*c || !*word)
+        return UNSUPPORTED(w, "%s: %s '%s' cannot be written: printable ASCII, please", w->graph->name, what, word);
     return FM_OK;
 }
 
@@ -136,16 +140,18 @@ static fm_status put_size(struct writer *w, const char *where, int64_t size, int
     }
     int64_t times = size / w->batch;
     if (times < 1 || times * w->batch != size || times != other / w->other_batch || other % w->other_batch)
-        return UNSUPPORTED(w, "%s: a size of %s is %" PRId64 " at batch %" PRId64 " and %" PRId64 " at batch %" PRId64
-                           ": neither constant nor a multiple of the batch", w->graph->name, where, size, w->batch, other,
-                           w->other_batch);
+        return UNSUPPORTED(w,
+                           "%s: a size of %s is %" PRId64 " at batch %" PRId64 " and %" PRId64 " at batch %" PRId64
+                           ": neither constant nor a multiple of the batch",
+                           w->graph->name, where, size, w->batch, other, w->other_batch);
     if (times > 1) fm_buf_printf(w->out, "%" PRId64, times);
     fm_buf_putc(w->out, 'B');
     return FM_OK;
 }
 
 /* sizes from..ndim of a shape, in brackets */
-static fm_status put_shape(struct writer *w, const char *where, const struct fm_shape *a, const struct fm_shape *b, uint32_t from)
+static fm_status put_shape(struct writer *w, const char *where, const struct fm_shape *a, const struct fm_shape *b,
+                           uint32_t from)
 {
     fm_buf_putc(w->out, '[');
     for (uint32_t d = from; d < a->ndim && d < FM_RANK; d++) {
@@ -161,7 +167,9 @@ static fm_status put_shape(struct writer *w, const char *where, const struct fm_
 
 static fm_status put_param(struct writer *w, const struct fm_param *p)
 {
-    static const char *const init[] = { [FM_INIT_CONSTANT] = "constant", [FM_INIT_UNIFORM] = "uniform", [FM_INIT_NORMAL] = "normal" };
+    static const char *const init[] = {
+        [FM_INIT_CONSTANT] = "constant", [FM_INIT_UNIFORM] = "uniform", [FM_INIT_NORMAL] = "normal"
+    };
     fm_status status = check_word(w, "parameter", p->name);
     if (status != FM_OK) return status;
     if (fm_names_find(&w->params, p->name) != FM_NO_NUMBER)
@@ -208,7 +216,8 @@ static fm_status name_value(struct writer *w, const struct fm_node *node)
     if (last != FM_NO_NUMBER) fm_names_set(&w->used, node->name, n);
     w->id[node->out] = w->id_text.bytes;
     fm_buf_add(&w->id_text, id, strlen(id) + 1);
-    if (w->used.failed || w->params.failed || !fm_buf_ok(&w->id_text)) return FM_FAIL(w->err, FM_NOMEM, "writing %s", w->graph->name);
+    if (w->used.failed || w->params.failed || !fm_buf_ok(&w->id_text))
+        return FM_FAIL(w->err, FM_NOMEM, "writing %s", w->graph->name);
     return FM_OK;
 }
 
@@ -270,15 +279,20 @@ static fm_status put_attribute(struct writer *w, const struct fm_node *node, con
     case FM_ATTRIBUTE_DIMS:
         if (row->required || !node->attr.all) put_bits(w, row->key, *(const uint32_t *)at);
         break;
-    case FM_ATTRIBUTE_PAIR: fm_buf_printf(w->out, ", %s: [%" PRId32 ", %" PRId32 "]", row->key, node->attr.dim, node->attr.dim2); break;
+    case FM_ATTRIBUTE_PAIR:
+        fm_buf_printf(w->out, ", %s: [%" PRId32 ", %" PRId32 "]", row->key, node->attr.dim, node->attr.dim2);
+        break;
     case FM_ATTRIBUTE_ORDER:
         fm_buf_printf(w->out, ", %s: [", row->key);
-        for (uint32_t d = 0; d < ndim; d++) fm_buf_printf(w->out, d ? ", %" PRIu32 : "%" PRIu32, ((const uint32_t *)at)[d]);
+        for (uint32_t d = 0; d < ndim; d++)
+            fm_buf_printf(w->out, d ? ", %" PRIu32 : "%" PRIu32, ((const uint32_t *)at)[d]);
         fm_buf_putc(w->out, ']');
         break;
     case FM_ATTRIBUTE_SHAPE:
     case FM_ATTRIBUTE_PLANE: return put_sizes(w, node, row);
-    case FM_ATTRIBUTE_INPUT: fm_buf_printf(w->out, ", %s: %s", row->key, fm_input_names[*(const enum fm_input *)at]); break;
+    case FM_ATTRIBUTE_INPUT:
+        fm_buf_printf(w->out, ", %s: %s", row->key, fm_input_names[*(const enum fm_input *)at]);
+        break;
     }
     return FM_OK;
 }
@@ -289,7 +303,8 @@ static fm_status put_op(struct writer *w, const struct fm_node *node)
     struct fm_op_attr rest = node->attr;
     fm_attr_clear_known(node->op, &rest);
     if (!fm_attr_equal(&rest, &none))
-        return UNSUPPORTED(w, "%s: %s has an attribute that %s does not take", w->graph->name, node->name, fm_op_row(node->op)->name);
+        return UNSUPPORTED(w, "%s: %s has an attribute that %s does not take", w->graph->name, node->name,
+                           fm_op_row(node->op)->name);
     fm_status status = name_value(w, node);
     if (status != FM_OK) return status;
     fm_buf_printf(w->out, "    - {op: %s, name: ", fm_op_row(node->op)->name);
@@ -368,8 +383,10 @@ static fm_status put_body(struct writer *w, enum fm_body_kind kind)
     if (body->output >= body->value_count) return UNSUPPORTED(w, "%s: a body without an output", w->graph->name);
     fm_buf_printf(w->out, "%s:\n  steps:\n", kind == FM_BODY_TRAIN ? "training" : "validation");
     for (size_t s = 0; s < body->stmt_count && status == FM_OK;) {
-        if (body->stmt[s].kind == FM_STMT_DROP) s += put_drops(w, s);
-        else status = put_stmt(w, &body->stmt[s++]);
+        if (body->stmt[s].kind == FM_STMT_DROP)
+            s += put_drops(w, s);
+        else
+            status = put_stmt(w, &body->stmt[s++]);
     }
     if (status != FM_OK) return status;
     fm_buf_puts(w->out, "  output: ");
@@ -397,7 +414,8 @@ static fm_status put_graph(struct writer *w)
     return status;
 }
 
-fm_status fm_graph_write(const struct fm_graph *graph, const struct fm_graph *other, struct fm_buf *out, struct fm_err *err)
+fm_status fm_graph_write(const struct fm_graph *graph, const struct fm_graph *other, struct fm_buf *out,
+                         struct fm_err *err)
 {
     struct writer w = { .graph = graph, .other = other, .id_text = FM_BUF((size_t)64 << 20), .out = out, .err = err };
     fm_status status = fm_graph_check(graph, err);

@@ -17,7 +17,7 @@ struct space {
 struct table {
     const struct fm_graph *graph;
     const struct fm_body *body;
-    struct space *space;            /* per value */
+    struct space *space; /* per value */
     struct fm_buf *out;
     uint32_t rows;
     double macs;
@@ -26,8 +26,8 @@ struct table {
 struct row {
     const struct fm_node *node;
     fm_value result;
-    int64_t in, out;                /* channels */
-    bool has_bias, spatial;         /* spatial: kernel, stride and padding are written */
+    int64_t in, out;        /* channels */
+    bool has_bias, spatial; /* spatial: kernel, stride and padding are written */
     double macs;
     char op[TEXT_BYTES], extra[2 * TEXT_BYTES];
 };
@@ -46,7 +46,8 @@ static const struct fm_shape *input_shape(const struct table *t, const struct fm
 static bool is_silent(const struct table *t, const struct fm_node *node)
 {
     if (node->op == FM_OP_interpolate) return fm_shape_equal(input_shape(t, node, 0), &node->attr.shape);
-    return node->op == FM_OP_input || node->op == FM_OP_reshape || node->op == FM_OP_transpose || node->op == FM_OP_permute;
+    return node->op == FM_OP_input || node->op == FM_OP_reshape || node->op == FM_OP_transpose ||
+           node->op == FM_OP_permute;
 }
 
 static void find_space(struct table *t, const struct fm_node *node)
@@ -54,7 +55,10 @@ static void find_space(struct table *t, const struct fm_node *node)
     const struct fm_shape *shape = &t->body->value[node->out].shape;
     struct space *s = &t->space[node->out];
     switch (node->op) {
-    case FM_OP_input: case FM_OP_conv: case FM_OP_conv_transpose: case FM_OP_interpolate:
+    case FM_OP_input:
+    case FM_OP_conv:
+    case FM_OP_conv_transpose:
+    case FM_OP_interpolate:
         for (uint32_t d = 2; d < shape->ndim; d++) s->size[s->ndim++] = shape->size[d];
         break;
     default:
@@ -111,9 +115,10 @@ static void put_kernel(struct table *t, const struct row *r)
         fm_buf_printf(t->out, "1\t1\t0\t1\t%d\t", r->has_bias);
     } else {
         uint32_t dims = t->body->value[r->result].shape.ndim - 2;
-        bool cubic = r->node->op == FM_OP_conv_transpose;       /* written once, where all dimensions agree */
+        bool cubic = r->node->op == FM_OP_conv_transpose; /* written once, where all dimensions agree */
         for (uint32_t d = 1; d < dims; d++)
-            cubic = cubic && a->kernel[d] == a->kernel[0] && a->stride[d] == a->stride[0] && a->padding[d] == a->padding[0];
+            cubic =
+                cubic && a->kernel[d] == a->kernel[0] && a->stride[d] == a->stride[0] && a->padding[d] == a->padding[0];
         put_sizes(t, a->kernel, cubic ? 1 : dims);
         put_sizes(t, a->stride, cubic ? 1 : dims);
         put_sizes(t, a->padding, cubic ? 1 : dims);
@@ -127,7 +132,8 @@ static void put_row(struct table *t, const struct row *r)
     fm_buf_printf(t->out, "%" PRIu32 "\t%s\t%s\t", t->rows++, node->name, r->op);
     fm_buf_printf(t->out, "%" PRId64, r->in);
     bool joins = node->op == FM_OP_cat || node->op == FM_OP_stack;
-    for (uint32_t i = 1; joins && i < node->n_in; i++) fm_buf_printf(t->out, "+%" PRId64, channels_of(t, input(t, node, i)));
+    for (uint32_t i = 1; joins && i < node->n_in; i++)
+        fm_buf_printf(t->out, "+%" PRId64, channels_of(t, input(t, node, i)));
     fm_buf_printf(t->out, "\t%" PRId64 "\t", r->out);
     put_kernel(t, r);
     fm_buf_printf(t->out, "%s\t", r->extra);
@@ -153,20 +159,22 @@ static const struct fm_node *attention_end(const struct table *t, const struct f
     const struct fm_node *softmax = scale && scale->op == FM_OP_affine ? next_loud(t, scale) : scale;
     const struct fm_node *mixed = softmax && softmax->op == FM_OP_softmax ? next_loud(t, softmax) : NULL;
     if (!mixed || mixed->op != FM_OP_matmul || t->body->value[scores->out].shape.ndim != 4) return NULL;
-    bool chained = input(t, softmax, 0) == (scale == softmax ? scores->out : scale->out) && input(t, mixed, 0) == softmax->out;
+    bool chained =
+        input(t, softmax, 0) == (scale == softmax ? scores->out : scale->out) && input(t, mixed, 0) == softmax->out;
     if (scale != softmax) chained = chained && input(t, scale, 0) == scores->out;
     return chained ? mixed : NULL;
 }
 
 static void put_attention(struct table *t, const struct fm_node *scores, const struct fm_node *mixed)
 {
-    const struct fm_shape *q = input_shape(t, scores, 0), *k = input_shape(t, scores, 1);      /* (B, heads, N, d), (.., d, M) */
+    const struct fm_shape *q = input_shape(t, scores, 0),
+                          *k = input_shape(t, scores, 1); /* (B, heads, N, d), (.., d, M) */
     struct row r = { .node = scores, .result = mixed->out, .in = q->size[1] * q->size[3] };
     r.out = q->size[1] * t->body->value[mixed->out].shape.size[3];
     r.macs = fm_node_macs(t->body, scores) + fm_node_macs(t->body, mixed);
     (void)snprintf(r.op, sizeof r.op, "softmax(qk^T*scale)v");
-    (void)snprintf(r.extra, sizeof r.extra, "heads=%" PRId64 " hd=%" PRId64 " Nq=%" PRId64 " Nk=%" PRId64 " windows=1 ", q->size[1],
-                   q->size[3], q->size[2], k->size[3]);
+    (void)snprintf(r.extra, sizeof r.extra, "heads=%" PRId64 " hd=%" PRId64 " Nq=%" PRId64 " Nk=%" PRId64 " windows=1 ",
+                   q->size[1], q->size[3], q->size[2], k->size[3]);
     put_row(t, &r);
 }
 
@@ -208,7 +216,8 @@ static void describe_conv(const struct table *t, struct row *r)
     r->has_bias = r->node->n_in > 2;
     r->in = input_shape(t, r->node, 0)->size[1];
     r->out = t->body->value[r->result].shape.size[1];
-    (void)snprintf(r->op, sizeof r->op, r->node->op == FM_OP_conv ? "conv%" PRIu32 "d" : "convT%" PRIu32 "d", w->ndim - 2);
+    (void)snprintf(r->op, sizeof r->op, r->node->op == FM_OP_conv ? "conv%" PRIu32 "d" : "convT%" PRIu32 "d",
+                   w->ndim - 2);
 }
 
 static void describe(const struct table *t, struct row *r)
@@ -216,20 +225,21 @@ static void describe(const struct table *t, struct row *r)
     const struct fm_op_attr *a = &r->node->attr;
     const char *op = fm_op_row(r->node->op)->name;
     switch (r->node->op) {
-    case FM_OP_conv: case FM_OP_conv_transpose:
-        describe_conv(t, r);
-        return;
+    case FM_OP_conv:
+    case FM_OP_conv_transpose: describe_conv(t, r); return;
     case FM_OP_linear:
         r->spatial = true;
         r->has_bias = r->node->n_in > 2;
         r->in = input_shape(t, r->node, 1)->size[1];
         r->out = input_shape(t, r->node, 1)->size[0];
         break;
-    case FM_OP_batch_norm: case FM_OP_group_norm: case FM_OP_layer_norm:
-        describe_norm(r);
-        return;
-    case FM_OP_leaky_relu: case FM_OP_leaky_relu_:
-        (void)snprintf(r->op, sizeof r->op, "leakyrelu%g%s", a->alpha, r->node->op == FM_OP_leaky_relu ? "" : "(in-place)");
+    case FM_OP_batch_norm:
+    case FM_OP_group_norm:
+    case FM_OP_layer_norm: describe_norm(r); return;
+    case FM_OP_leaky_relu:
+    case FM_OP_leaky_relu_:
+        (void)snprintf(r->op, sizeof r->op, "leakyrelu%g%s", a->alpha,
+                       r->node->op == FM_OP_leaky_relu ? "" : "(in-place)");
         return;
     case FM_OP_relu_: op = "relu(in-place)"; break;
     case FM_OP_gelu: op = "gelu(erf)"; break;
@@ -273,7 +283,8 @@ fm_status fm_layers_write_graph(const struct fm_graph *graph, struct fm_buf *out
     if (!t.body->node_count || graph->batch[FM_BODY_TRAIN] != 1)
         return FM_FAIL(err, FM_INVALID, "%s: a layer table needs a training body for one sample", graph->name);
     if (t.body->output >= t.body->value_count || t.body->value[t.body->output].role != FM_ROLE_RESULT)
-        return FM_FAIL(err, FM_INVALID, "%s: a layer table ends with the training body's output, which is not set", graph->name);
+        return FM_FAIL(err, FM_INVALID, "%s: a layer table ends with the training body's output, which is not set",
+                       graph->name);
     t.space = fm_calloc(t.body->value_count, sizeof *t.space);
     int64_t saved = fm_saved_bytes(graph);
     if (!t.space || saved < 0) {

@@ -5,9 +5,9 @@
 
 struct count {
     const struct fm_body *body;
-    fm_value *root;             /* per value: the one whose storage it shares */
-    uint8_t *grad;              /* per value: needs a gradient */
-    uint8_t *saved;             /* per root */
+    fm_value *root; /* per value: the one whose storage it shares */
+    uint8_t *grad;  /* per value: needs a gradient */
+    uint8_t *saved; /* per root */
 };
 
 static bool is_view(enum fm_op op)
@@ -33,17 +33,23 @@ static void save_for(struct count *c, const struct fm_node *node)
 {
     const fm_value *in = &c->body->arg[node->in];
     switch (node->op) {
-    case FM_OP_conv: case FM_OP_conv_transpose: case FM_OP_linear:
-    case FM_OP_batch_norm: case FM_OP_group_norm: case FM_OP_layer_norm:
-    case FM_OP_gelu: case FM_OP_silu: case FM_OP_leaky_relu: case FM_OP_log:
-        save(c, in[0]);
-        break;
-    case FM_OP_relu: case FM_OP_relu_: case FM_OP_leaky_relu_: case FM_OP_softmax: case FM_OP_log_softmax:
-        save(c, node->out);
-        break;
-    case FM_OP_matmul: case FM_OP_mul:
-        save_factors(c, in);
-        break;
+    case FM_OP_conv:
+    case FM_OP_conv_transpose:
+    case FM_OP_linear:
+    case FM_OP_batch_norm:
+    case FM_OP_group_norm:
+    case FM_OP_layer_norm:
+    case FM_OP_gelu:
+    case FM_OP_silu:
+    case FM_OP_leaky_relu:
+    case FM_OP_log: save(c, in[0]); break;
+    case FM_OP_relu:
+    case FM_OP_relu_:
+    case FM_OP_leaky_relu_:
+    case FM_OP_softmax:
+    case FM_OP_log_softmax: save(c, node->out); break;
+    case FM_OP_matmul:
+    case FM_OP_mul: save_factors(c, in); break;
     case FM_OP_div:
         save(c, in[1]);
         if (c->grad[in[1]]) save(c, in[0]);
@@ -52,8 +58,7 @@ static void save_for(struct count *c, const struct fm_node *node)
         save(c, in[0]);
         save(c, in[1]);
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
@@ -70,7 +75,8 @@ static int64_t count_body(const struct fm_graph *graph, struct count *c)
         bool wanted = false;
         for (uint32_t k = 0; k < node->n_in; k++) wanted |= c->grad[body->arg[node->in + k]];
         c->grad[node->out] = wanted && body->value[node->out].dtype == FM_F32;
-        if (node->n_in && (is_view(node->op) || fm_op_row(node->op)->in_place)) c->root[node->out] = c->root[body->arg[node->in]];
+        if (node->n_in && (is_view(node->op) || fm_op_row(node->op)->in_place))
+            c->root[node->out] = c->root[body->arg[node->in]];
         if (c->grad[node->out]) save_for(c, node);
     }
     int64_t bytes = 0;

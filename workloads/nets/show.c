@@ -22,8 +22,10 @@ static void put_string(struct fm_buf *out, const char *text)
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
         if (c == '"' || c == '\\') fm_buf_putc(out, '\\');
-        if (c < ' ') fm_buf_printf(out, "\\u%04x", c);
-        else fm_buf_putc(out, (char)c);
+        if (c < ' ')
+            fm_buf_printf(out, "\\u%04x", c);
+        else
+            fm_buf_putc(out, (char)c);
     }
     fm_buf_putc(out, '"');
 }
@@ -37,8 +39,9 @@ static void put_key(struct fm_buf *out, const char *key, const char *text)
 
 static const char *kind_name(enum fm_setting_kind kind)
 {
-    static const char *const names[] = { [FM_SETTING_INT] = "int", [FM_SETTING_REAL] = "real", [FM_SETTING_CHOICE] = "choice",
-                                         [FM_SETTING_SIZE] = "size" };
+    static const char *const names[] = {
+        [FM_SETTING_INT] = "int", [FM_SETTING_REAL] = "real", [FM_SETTING_CHOICE] = "choice", [FM_SETTING_SIZE] = "size"
+    };
     return names[kind];
 }
 
@@ -47,9 +50,12 @@ static void put_value(struct fm_buf *out, const struct fm_setting *s, const char
 {
     double real = 0;
     int64_t whole = 0;
-    if (s->kind == FM_SETTING_INT && fm_parse_i64(text, &whole)) fm_buf_printf(out, "%" PRId64, whole);
-    else if (s->kind == FM_SETTING_REAL && fm_parse_f64(text, &real)) fm_buf_printf(out, "%.15g", real);
-    else put_string(out, text);
+    if (s->kind == FM_SETTING_INT && fm_parse_i64(text, &whole))
+        fm_buf_printf(out, "%" PRId64, whole);
+    else if (s->kind == FM_SETTING_REAL && fm_parse_f64(text, &real))
+        fm_buf_printf(out, "%.15g", real);
+    else
+        put_string(out, text);
 }
 
 static void put_setting_json(struct fm_buf *out, const struct fm_setting *s, const char *value)
@@ -86,8 +92,8 @@ static void put_settings_json(struct fm_buf *out, const struct fm_settings *sett
     put_key(out, "sample", w->sample);
     fm_buf_puts(out, ", \"optimizer\": {");
     put_key(out, "name", w->optimizer);
-    fm_buf_printf(out, ", \"lr\": %.15g, \"weight_decay\": %.15g}, \"channels\": \"%d/%d\", \"settings\": {", w->lr, w->weight_decay,
-                  settings->channels_numerator, settings->channels_denominator);
+    fm_buf_printf(out, ", \"lr\": %.15g, \"weight_decay\": %.15g}, \"channels\": \"%d/%d\", \"settings\": {", w->lr,
+                  w->weight_decay, settings->channels_numerator, settings->channels_denominator);
     for (uint32_t i = 0; i < w->settings; i++) {
         if (i) fm_buf_puts(out, ", ");
         put_setting_json(out, &w->setting[i], settings->value[i].text);
@@ -105,7 +111,8 @@ static void put_graph_json(struct fm_buf *out, const struct fm_graph *graph)
 {
     const struct fm_body *body = &graph->body[FM_BODY_TRAIN];
     const char *between = "";
-    fm_buf_printf(out, "\"parameters\": %" PRId64 ", \"macs\": %.0f, \"inputs\": [", fm_graph_parameters(graph), fm_graph_macs(graph));
+    fm_buf_printf(out, "\"parameters\": %" PRId64 ", \"macs\": %.0f, \"inputs\": [", fm_graph_parameters(graph),
+                  fm_graph_macs(graph));
     for (size_t i = 0; i < body->node_count; i++) {
         const struct fm_node *node = &body->node[i];
         if (node->op != FM_OP_input) continue;
@@ -130,9 +137,12 @@ static void put_graph_json(struct fm_buf *out, const struct fm_graph *graph)
 
 static void put_range(char *text, size_t bytes, const struct fm_setting *s)
 {
-    if (s->kind == FM_SETTING_CHOICE) (void)snprintf(text, bytes, "%s", s->choices);
-    else if (s->kind == FM_SETTING_SIZE) (void)snprintf(text, bytes, "%s, %g to %g each", s->dims == 3 ? "DxHxW" : "HxW", s->lo, s->hi);
-    else (void)snprintf(text, bytes, "%g to %g", s->lo, s->hi);
+    if (s->kind == FM_SETTING_CHOICE)
+        (void)snprintf(text, bytes, "%s", s->choices);
+    else if (s->kind == FM_SETTING_SIZE)
+        (void)snprintf(text, bytes, "%s, %g to %g each", s->dims == 3 ? "DxHxW" : "HxW", s->lo, s->hi);
+    else
+        (void)snprintf(text, bytes, "%g to %g", s->lo, s->hi);
 }
 
 static void put_settings_text(struct fm_buf *out, const struct fm_settings *settings)
@@ -164,7 +174,8 @@ static void put_blocks_text(struct fm_buf *out, const struct fm_body *body)
 static void put_graph_text(struct fm_buf *out, const struct fm_graph *graph, const char *sample)
 {
     const struct fm_body *body = &graph->body[FM_BODY_TRAIN];
-    fm_buf_printf(out, "parameters  %" PRId64 "\nMACs        %.0f a %s, forward\n", fm_graph_parameters(graph), fm_graph_macs(graph), sample);
+    fm_buf_printf(out, "parameters  %" PRId64 "\nMACs        %.0f a %s, forward\n", fm_graph_parameters(graph),
+                  fm_graph_macs(graph), sample);
     for (size_t i = 0; i < body->node_count; i++) {
         const struct fm_node *node = &body->node[i];
         if (node->op != FM_OP_input) continue;
@@ -184,7 +195,8 @@ static fm_status check_shown(const struct fm_graph *graph, struct fm_err *err)
 {
     const struct fm_body *body = &graph->body[FM_BODY_TRAIN];
     if (!body->node_count || graph->batch[FM_BODY_TRAIN] != 1 || body->output >= body->value_count)
-        return FM_FAIL(err, FM_INVALID, "%s: to be shown, a graph needs a training body for one sample, with its output", graph->name);
+        return FM_FAIL(err, FM_INVALID,
+                       "%s: to be shown, a graph needs a training body for one sample, with its output", graph->name);
     return FM_OK;
 }
 
@@ -241,21 +253,25 @@ static fm_status put_listed(struct fm_buf *out, const struct fm_workload *w, boo
     double macs = fm_graph_macs(&graph);
     fm_graph_release(&graph);
     if (!json) {
-        fm_buf_printf(out, "%-14s %12" PRId64 " %16.0f %8" PRIu32 "  %s\n", w->name, parameters, macs, w->settings, w->title);
+        fm_buf_printf(out, "%-14s %12" PRId64 " %16.0f %8" PRIu32 "  %s\n", w->name, parameters, macs, w->settings,
+                      w->title);
         return FM_OK;
     }
     fm_buf_putc(out, '{');
     put_key(out, "workload", w->name);
     fm_buf_puts(out, ", ");
     put_key(out, "title", w->title);
-    fm_buf_printf(out, ", \"parameters\": %" PRId64 ", \"macs\": %.0f, \"settings\": %" PRIu32 "}", parameters, macs, w->settings);
+    fm_buf_printf(out, ", \"parameters\": %" PRId64 ", \"macs\": %.0f, \"settings\": %" PRIu32 "}", parameters, macs,
+                  w->settings);
     return FM_OK;
 }
 
 fm_status fm_show_workloads(struct fm_buf *out, bool json, struct fm_err *err)
 {
-    if (json) fm_buf_putc(out, '[');
-    else fm_buf_printf(out, "%-14s %12s %16s %8s  %s\n", "workload", "parameters", "MACs a sample", "settings", "title");
+    if (json)
+        fm_buf_putc(out, '[');
+    else
+        fm_buf_printf(out, "%-14s %12s %16s %8s  %s\n", "workload", "parameters", "MACs a sample", "settings", "title");
     for (size_t i = 0; i < fm_workload_count; i++) {
         if (json && i) fm_buf_puts(out, ", ");
         fm_status status = put_listed(out, fm_workloads[i], json, err);
