@@ -86,6 +86,7 @@ static fm_status read_cell(const cJSON *record, struct fm_result_cell *cell, str
         .relative_speed = NAN,
         .max_train = -1,
         .max_val = -1,
+        .planned_batch = -1,
         .knee = FM_NO_POINT,
         .best = FM_NO_POINT,
         .outcome = "untested",
@@ -130,11 +131,14 @@ static fm_status add_verdict(struct fm_result *result, const cJSON *record, stru
     struct fm_result_cell *cell = &result->cells[index];
     const cJSON *max = fm_json_object(record, "max_batch");
     status = need(record, "outcome", &cell->outcome, err);
+    if (status != FM_OK) return status;
     cell->verdict = record;
     cell->reason = fm_json_text(record, "reason");
     cell->limited_by = fm_json_text(record, "limited_by");
     cell->max_train = i64_or_unknown(max, "train");
     cell->max_val = i64_or_unknown(max, "val");
+    cell->planned = strcmp(cell->outcome, "planned") == 0;
+    cell->planned_batch = cell->planned ? cell->max_train : i64_or_unknown(record, "planned_batch");
     cell->certified = fm_json_true(record, "certified");
     cell->non_monotone = fm_json_true(record, "non_monotone");
     cell->mistrusted = fm_json_true(record, "mistrusted");

@@ -61,7 +61,8 @@ struct fm_result_cell {
     const char *reason, *limited_by, *skipped;  /* skipped: why something was left out */
     const cJSON *set, *strategies, *changes_model;
     bool changes, validates, certified, non_monotone, mistrusted;
-    int64_t parameters, capacity_bytes, max_train, max_val, samples_per_batch;
+    bool planned;                               /* nothing ran: max_train and max_val are plans */
+    int64_t parameters, capacity_bytes, max_train, max_val, planned_batch, samples_per_batch;
     double flops_per_sample, relative_speed;
     uint32_t suspects;                          /* probes that died with the process and were not tried again */
     size_t first_point, points;                 /* ascending in batch */
