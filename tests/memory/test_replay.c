@@ -1,0 +1,208 @@
+/* Replay and planner on programs made by hand: peaks by arithmetic, workspaces that retreat, when a section has
+ * settled. */
+#include "probes/memory/planner.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define MIB (INT64_C(1) << 20)
+
+static uint32_t storage(struct fm_program *p, const char *name, enum fm_storage_kind kind, int64_t bytes)
+{
+    return fm_program_storage(
+        p, (struct fm_storage){ .bytes = bytes, .kind = (uint8_t)kind, .label = fm_program_name(p, name) });
+}
+
+static uint32_t alloc(struct fm_program *p, const char *name, enum fm_storage_kind kind, int64_t bytes)
+{
+    uint32_t s = storage(p, name, kind, bytes);
+    fm_program_instr(p, FM_ALLOC, s, 0);
+    return s;
+}
+
+/* a call that takes workspace: y = a @ b, n x n, all in one storage */
+static uint64_t matmul(struct fm_program *p, uint32_t s, int64_t n)
+{
+    struct fm_operand o = { .storage = s, .ndim = 2, .size = { n, n }, .stride = { n, 1 } };
+    struct fm_call c = { .kernel = FM_K_MATMUL, .n_out = 1, .n_in = 2, .label = fm_program_name(p, "product") };
+    uint32_t index = fm_program_call(p, &c, (struct fm_operand[]){ o, o, o });
+    return p->call[index].key;
+}
+
+static void finish(struct fm_program *p)
+{
+    struct fm_err err = { 0 };
+    if (fm_program_finish(p, &err) != FM_OK || fm_program_check(p, &err) != FM_OK) fail_msg("%s", err.text);
+}
+
+static void release(struct fm_program *p, struct fm_planner *planner, struct fm_workspaces *table)
+{
+    fm_program_release(p);
+    fm_planner_release(planner);
+    fm_workspaces_release(table);
+}
+
+/* a parameter of 3 MiB and 300 bytes; a step holds 5 MiB, then 9 MiB, together at the end; a workspace of 4 MiB there */
+static uint64_t small_program(struct fm_program *p)
+{
+    fm_program_begin(p, FM_SECTION_INIT);
+    (void)alloc(p, "weight", FM_STORAGE_PARAMETER, 3 * MIB);
+    (void)alloc(p, "bias", FM_STORAGE_PARAMETER, 300);
+    uint64_t key = 0;
+    for (int s = FM_SECTION_TRAIN_FIRST; s <= FM_SECTION_TRAIN; s++) {
+        fm_program_begin(p, (enum fm_section)s);
+        uint32_t x = alloc(p, "x", FM_STORAGE_INPUT, 5 * MIB), y = alloc(p, "y", FM_STORAGE_ACTIVATION, 9 * MIB);
+        key = matmul(p, y, 8);
+        fm_program_instr(p, FM_FREE, x, 0);
+        fm_program_instr(p, FM_FREE, y, 0);
+    }
+    finish(p);
+    return key;
+}
+
+static struct fm_workspace_entry entry_of(uint64_t key, uint32_t count, const int64_t *bytes)
+{
+    struct fm_workspace_entry e = { .key = key, .candidates.count = count };
+    for (uint32_t i = 0; i < count; i++) e.candidates.item[i].workspace_bytes = bytes[i];
+    return e;
+}
+
+static void peaks_by_arithmetic(void **state)
+{
+    (void)state;
+    struct fm_program p = { 0 };
+    struct fm_planner planner = { 0 };
+    struct fm_workspaces table = { 0 };
+    struct fm_plan plan;
+    struct fm_err err = { 0 };
+    uint64_t key = small_program(&p);
+    assert_int_equal(fm_planner_run(&planner, &p, NULL, INT64_MAX, &plan, &err), FM_OK);
+    assert_true(plan.fits);
+    assert_int_equal(plan.train.counted_bytes, 17 * MIB + 512);
+    assert_int_equal(plan.train.allocated_bytes, 17 * MIB + 512);
+    assert_int_equal(plan.train.workspace_bytes, 0);
+    assert_int_equal(plan.train_steps, 1);                          /* nothing is left over: settled at once */
+    struct fm_workspace_entry e = entry_of(key, 1, (int64_t[]){ 4 * MIB });
+    assert_int_equal(fm_workspaces_add(&table, &e, &err), FM_OK);
+    assert_int_equal(fm_planner_run(&planner, &p, &table, INT64_MAX, &plan, &err), FM_OK);
+    assert_int_equal(plan.train.counted_bytes, 17 * MIB + 512);     /* tensors alone */
+    assert_int_equal(plan.train.allocated_bytes, 21 * MIB + 512);
+    assert_int_equal(plan.train.workspace_bytes, 4 * MIB);
+    assert_int_equal(plan.train.breakdown_bytes[FM_STORAGE_PARAMETER], 3 * MIB + 512);
+    assert_int_equal(plan.train.breakdown_bytes[FM_STORAGE_INPUT], 5 * MIB);
+    assert_int_equal(plan.train.breakdown_bytes[FM_STORAGE_ACTIVATION], 9 * MIB);
+    assert_int_equal(plan.train.breakdown_bytes[FM_BREAKDOWN_WORKSPACE], 4 * MIB);
+    release(&p, &planner, &table);
+}
+
+/* rules 39-41: the first candidate that can be allocated; the last one's failure is the call's */
+static void workspaces_retreat(void **state)
+{
+    (void)state;
+    struct fm_program p = { 0 };
+    struct fm_planner planner = { 0 };
+    struct fm_workspaces table = { 0 };
+    struct fm_plan plan;
+    struct fm_err err = { 0 };
+    struct fm_workspace_entry e = entry_of(small_program(&p), 3, (int64_t[]){ 1024 * MIB, 64 * MIB, 2 * MIB });
+    assert_int_equal(fm_workspaces_add(&table, &e, &err), FM_OK);
+    static const struct { int64_t capacity, workspace; } rows[] = { { 2048, 1024 }, { 128, 64 }, { 48, 2 } };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(fm_planner_run(&planner, &p, &table, rows[i].capacity * MIB, &plan, &err), FM_OK);
+        assert_true(plan.fits);
+        assert_int_equal(plan.train.workspace_bytes, rows[i].workspace * MIB);
+        assert_true(plan.train.reserved_bytes <= rows[i].capacity * MIB);
+    }
+    e = entry_of(e.key, 2, (int64_t[]){ 1024 * MIB, 512 * MIB });
+    assert_int_equal(fm_workspaces_add(&table, &e, &err), FM_OK);
+    assert_int_equal(fm_planner_run(&planner, &p, &table, 48 * MIB, &plan, &err), FM_OK);
+    assert_false(plan.fits);
+    assert_false(plan.limited_by_val);
+    assert_string_equal(plan.oom_at, "product");
+    assert_int_equal(plan.oom_bytes, 512 * MIB);
+    assert_int_equal(fm_planner_run(&planner, &p, NULL, 10 * MIB, &plan, &err), FM_OK);
+    assert_false(plan.fits);
+    release(&p, &planner, &table);
+}
+
+static void answers_that_are_none(void **state)
+{
+    (void)state;
+    struct fm_program p = { 0 };
+    struct fm_planner planner = { 0 };
+    struct fm_workspaces table = { 0 };
+    struct fm_plan plan;
+    struct fm_err err = { 0 };
+    struct fm_workspace_entry e = { .key = small_program(&p), .unsupported = true, .reason = "no such engine" };
+    assert_int_equal(fm_planner_run(&planner, &p, &table, INT64_MAX, &plan, &err), FM_FAILED);
+    assert_non_null(strstr(err.text, "never asked"));
+    err = (struct fm_err){ 0 };
+    assert_int_equal(fm_workspaces_add(&table, &e, &err), FM_OK);
+    assert_int_equal(fm_planner_run(&planner, &p, &table, INT64_MAX, &plan, &err), FM_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "no such engine"));
+    release(&p, &planner, &table);
+}
+
+/* `places` storages of one size, each step hands them round: the allocator's blocks look the same every time, but who
+ * lives in them comes back only after as many steps */
+static void settled_when_everyone_is_home(void **state)
+{
+    (void)state;
+    for (uint32_t places = 1; places <= 12; places++) {
+        struct fm_program p = { 0 };
+        struct fm_planner planner = { 0 };
+        struct fm_plan plan;
+        struct fm_err err = { 0 };
+        uint32_t s[12], spare;
+        fm_program_begin(&p, FM_SECTION_INIT);
+        for (uint32_t i = 0; i < places; i++) s[i] = alloc(&p, "state", FM_STORAGE_OPTIMIZER, MIB);
+        spare = storage(&p, "spare", FM_STORAGE_OPTIMIZER, MIB);
+        for (int section = FM_SECTION_TRAIN_FIRST; section <= FM_SECTION_TRAIN; section++) {
+            fm_program_begin(&p, (enum fm_section)section);
+            fm_program_instr(&p, FM_MOVE, spare, s[0]);
+            for (uint32_t i = 0; i + 1 < places; i++) fm_program_instr(&p, FM_MOVE, s[i], s[i + 1]);
+            fm_program_instr(&p, FM_MOVE, s[places - 1], spare);
+        }
+        finish(&p);
+        assert_int_equal(fm_planner_run(&planner, &p, NULL, INT64_MAX, &plan, &err), FM_OK);
+        assert_int_equal(plan.train_steps, places < FM_REPLAY_MAX_STEPS ? places : FM_REPLAY_MAX_STEPS);
+        fm_program_release(&p);
+        fm_planner_release(&planner);
+    }
+}
+
+/* at_least is kept, whatever repeats */
+static void at_least_so_many_steps(void **state)
+{
+    (void)state;
+    struct fm_program p = { 0 };
+    struct fm_planner planner = { 0 };
+    struct fm_plan plan;
+    struct fm_err err = { 0 };
+    (void)small_program(&p);
+    assert_int_equal(fm_planner_run(&planner, &p, NULL, INT64_MAX, &plan, &err), FM_OK);
+    fm_allocator_clear(&planner.allocator);
+    struct fm_replay r = { .program = &p, .allocator = &planner.allocator };
+    assert_int_equal(fm_replay_init(&r, &err), FM_OK);
+    assert_int_equal(fm_replay_section(&r, FM_SECTION_INIT, &err), FM_OK);
+    for (uint32_t at_least = 1; at_least <= 3 * FM_REPLAY_MAX_STEPS; at_least++) {
+        uint32_t steps = 0;
+        assert_int_equal(fm_replay_settle(&r, FM_SECTION_TRAIN, at_least, &steps, &err), FM_OK);
+        assert_in_range(steps, at_least, at_least + 1);     /* one more at first: the step makes its segments */
+    }
+    fm_replay_release(&r);
+    fm_program_release(&p);
+    fm_planner_release(&planner);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(peaks_by_arithmetic),           cmocka_unit_test(workspaces_retreat),
+        cmocka_unit_test(answers_that_are_none),         cmocka_unit_test(settled_when_everyone_is_home),
+        cmocka_unit_test(at_least_so_many_steps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
