@@ -44,7 +44,7 @@ static void release(struct fm_program *p, struct fm_planner *planner, struct fm_
     fm_workspaces_release(table);
 }
 
-/* a parameter of 3 MiB and 300 bytes; a step holds 5 MiB, then 9 MiB, together at the end; a workspace of 4 MiB there */
+/* a parameter of 3 MiB and one of 300 bytes; a step holds 5 MiB and 9 MiB together, and then takes a workspace */
 static uint64_t small_program(struct fm_program *p)
 {
     fm_program_begin(p, FM_SECTION_INIT);
