@@ -1,4 +1,4 @@
-#include "support_random.h"
+#include "tests/lower/support_random.h"
 
 #include "tuner/base/rng.h"
 

@@ -1,4 +1,4 @@
-#include "support_stacks.h"
+#include "tests/lower/support_stacks.h"
 
 #include "workloads/graph/build.h"
 

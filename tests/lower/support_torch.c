@@ -1,4 +1,4 @@
-#include "support_torch.h"
+#include "tests/lower/support_torch.h"
 
 #include "tuner/base/text.h"
 

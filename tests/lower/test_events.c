@@ -11,7 +11,7 @@
  *               takes is left out of ours
  *   loader      the script's function ends after the last step and frees its variables; a program has no end: what is
  *               then alive and not the model's is added to our list as freed */
-#include "support_torch.h"
+#include "tests/lower/support_torch.h"
 
 #include "tuner/base/memory.h"
 

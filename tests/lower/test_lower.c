@@ -1,6 +1,6 @@
 /* What holds for every lowering: programs that check, one program for one cell, peaks that move the way they must,
  * no leak whatever fails. */
-#include "support_random.h"
+#include "tests/lower/support_random.h"
 
 #include "probes/memory/planner.h"
 #include "tuner/base/memory.h"

@@ -1,7 +1,7 @@
 /* The planner's peaks against PyTorch's, counted alike: storages rounded up to 512 bytes, gradients that meet added out
  * of place (rules 48 and 50). Every row of the tables that tests/reference/memory_peaks.py wrote. */
-#include "support_stacks.h"
-#include "support_torch.h"
+#include "tests/lower/support_stacks.h"
+#include "tests/lower/support_torch.h"
 
 #include "probes/memory/planner.h"
 
