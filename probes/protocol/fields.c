@@ -51,7 +51,8 @@ fm_status fm_coding_fail(struct fm_coding *coding, fm_status status, const char 
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
     if (coding->status == FM_OK) coding->status = status;
-    return FM_FAIL(coding->err, status, "%s: %s%s%s", coding->message, coding->path, coding->path_bytes ? ": " : "", text);
+    return FM_FAIL(coding->err, status, "%s: %s%s%s", coding->message, coding->path, coding->path_bytes ? ": " : "",
+                   text);
 }
 
 /* ---- reading ---- */
@@ -63,7 +64,8 @@ fm_status fm_read_int(struct fm_coding *coding, const cJSON *item, int64_t min, 
         double number = item->valuedouble;
         /* infinity and NaN fail here as well */
         if (!(fabs(number) <= (double)FM_JSON_EXACT) || floor(number) < number)
-            return fm_coding_fail(coding, FM_PROTOCOL, "%.17g is no integer, or one beyond 2^53 that is not a text", number);
+            return fm_coding_fail(coding, FM_PROTOCOL, "%.17g is no integer, or one beyond 2^53 that is not a text",
+                                  number);
         value = (int64_t)number;
     } else {
         if (!cJSON_IsString(item) || !fm_parse_i64(item->valuestring, &value))
@@ -71,7 +73,8 @@ fm_status fm_read_int(struct fm_coding *coding, const cJSON *item, int64_t min, 
         char again[24];
         (void)snprintf(again, sizeof again, "%" PRId64, value);
         if ((value >= -FM_JSON_EXACT && value <= FM_JSON_EXACT) || strcmp(again, item->valuestring) != 0)
-            return fm_coding_fail(coding, FM_PROTOCOL, "\"%.24s\": integers are texts only beyond 2^53", item->valuestring);
+            return fm_coding_fail(coding, FM_PROTOCOL, "\"%.24s\": integers are texts only beyond 2^53",
+                                  item->valuestring);
     }
     if (value < min || value > max)
         return fm_coding_fail(coding, FM_PROTOCOL, "%" PRId64 " is not in %" PRId64 " ... %" PRId64, value, min, max);
@@ -83,7 +86,8 @@ fm_status fm_read_text(struct fm_coding *coding, const cJSON *item, char *out, s
 {
     if (!cJSON_IsString(item)) return fm_coding_fail(coding, FM_PROTOCOL, "not a text");
     size_t n = strlen(item->valuestring);
-    if (n >= bytes) return fm_coding_fail(coding, FM_PROTOCOL, "a text of %zu bytes, at most %zu are read", n, bytes - 1);
+    if (n >= bytes)
+        return fm_coding_fail(coding, FM_PROTOCOL, "a text of %zu bytes, at most %zu are read", n, bytes - 1);
     memcpy(out, item->valuestring, n + 1);
     return FM_OK;
 }
@@ -115,10 +119,12 @@ fm_status fm_read_array(struct fm_coding *coding, const cJSON *item, size_t max,
 
 static fm_status read_f64(struct fm_coding *coding, const cJSON *item, const struct fm_field *field, double *out)
 {
-    if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble)) return fm_coding_fail(coding, FM_PROTOCOL, "not a finite number");
+    if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
+        return fm_coding_fail(coding, FM_PROTOCOL, "not a finite number");
     double value = item->valuedouble;
     if (field->min < field->max && (value < (double)field->min || value > (double)field->max))
-        return fm_coding_fail(coding, FM_PROTOCOL, "%.17g is not in %" PRId64 " ... %" PRId64, value, field->min, field->max);
+        return fm_coding_fail(coding, FM_PROTOCOL, "%.17g is not in %" PRId64 " ... %" PRId64, value, field->min,
+                              field->max);
     *out = value;
     return FM_OK;
 }
@@ -164,7 +170,8 @@ static const struct fm_field *find(const struct fm_field *table, uint32_t kind, 
     return NULL;
 }
 
-fm_status fm_fields_read(struct fm_coding *coding, const cJSON *object, const struct fm_field *table, uint32_t kind, void *base)
+fm_status fm_fields_read(struct fm_coding *coding, const cJSON *object, const struct fm_field *table, uint32_t kind,
+                         void *base)
 {
     uint32_t seen = 0;
     if (!cJSON_IsObject(object)) return fm_coding_fail(coding, FM_PROTOCOL, "not an object");
@@ -306,8 +313,10 @@ fm_status fm_message_parse(struct fm_coding *coding, const char *line, size_t by
     const cJSON *version = cJSON_GetObjectItemCaseSensitive(object, "v");
     if (!cJSON_IsObject(object)) {
         status = fm_coding_fail(coding, FM_PROTOCOL, "not an object");
-    } else if (!cJSON_IsNumber(version) || version->valuedouble < FM_PROTOCOL_VERSION || version->valuedouble > FM_PROTOCOL_VERSION) {
-        status = fm_coding_fail(coding, FM_PROTOCOL, "v: not version %d of the protocol; fillmark and its workers must be of one build",
+    } else if (!cJSON_IsNumber(version) || version->valuedouble < FM_PROTOCOL_VERSION ||
+               version->valuedouble > FM_PROTOCOL_VERSION) {
+        status = fm_coding_fail(coding, FM_PROTOCOL,
+                                "v: not version %d of the protocol; fillmark and its workers must be of one build",
                                 FM_PROTOCOL_VERSION);
     }
     if (status != FM_OK) cJSON_Delete(object);
@@ -328,7 +337,8 @@ fm_status fm_message_end(struct fm_coding *coding, size_t start)
     if (coding->status == FM_OK && !fm_buf_ok(out))
         (void)fm_coding_fail(coding, FM_NOMEM, "a line beyond %zu bytes, or no memory for it", out->max_bytes);
     if (coding->status == FM_OK && out->bytes - start > FM_LINE_MAX_BYTES)
-        (void)fm_coding_fail(coding, FM_INVALID, "a line of %zu bytes, at most %zu are sent", out->bytes - start, FM_LINE_MAX_BYTES);
+        (void)fm_coding_fail(coding, FM_INVALID, "a line of %zu bytes, at most %zu are sent", out->bytes - start,
+                             FM_LINE_MAX_BYTES);
     if (coding->status != FM_OK && out->data && out->bytes > start) {
         out->bytes = start;
         out->data[start] = '\0';

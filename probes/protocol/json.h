@@ -1,5 +1,6 @@
 /* Lines of JSON, read more strictly than cJSON does. It takes what is not UTF-8, raw control characters, numbers such
- * as 01, and an escaped NUL, at which it would cut a text short; and it would make gigabytes of nodes from a line of commas.
+ * as 01, and an escaped NUL, at which it would cut a text short; and it would make gigabytes of nodes from a line of
+ * commas.
  * Source: RFC 8259. */
 #ifndef FM_PROBES_PROTOCOL_JSON_H
 #define FM_PROBES_PROTOCOL_JSON_H

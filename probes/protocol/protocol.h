@@ -134,8 +134,8 @@ void fm_request_release(struct fm_request *request);
 void fm_reply_release(struct fm_reply *reply);
 
 /* Append one line, newline included, at most FM_LINE_MAX_BYTES; nothing on failure. Only what the request's kind needs
- * and the reply's kind and outcome allow is written. FM_INVALID names the field that is out of range; FM_NOMEM. A name
- * or path of a request that is not UTF-8 is FM_INVALID; in a reply, whose texts are for people, it is written as '?'. */
+ * and the reply's kind and outcome allow is written. FM_INVALID names the field that is out of range; FM_NOMEM. What is
+ * not UTF-8 is FM_INVALID in a request; in a reply, whose texts are for people, it is written as '?'. */
 fm_status fm_request_write(const struct fm_request *request, struct fm_buf *out, struct fm_err *err) FM_MUST_USE;
 fm_status fm_reply_write(const struct fm_reply *reply, struct fm_buf *out, struct fm_err *err) FM_MUST_USE;
 /* *out need not be set before, and is to be released after success. FM_PROTOCOL: not one JSON object of this version

@@ -181,7 +181,8 @@ static void write_breakdown(struct fm_coding *coding, const void *base)
 static fm_status read_breakdown(struct fm_coding *coding, const cJSON *item, void *base)
 {
     size_t count = 0;
-    fm_status status = read_ints(coding, item, ((struct fm_measured *)base)->breakdown_bytes, FM_BREAKDOWN_ROWS, &count);
+    fm_status status =
+        read_ints(coding, item, ((struct fm_measured *)base)->breakdown_bytes, FM_BREAKDOWN_ROWS, &count);
     if (status == FM_OK && count != FM_BREAKDOWN_ROWS)
         status = fm_coding_fail(coding, FM_PROTOCOL, "%zu items, not %d", count, FM_BREAKDOWN_ROWS);
     return status;
@@ -342,9 +343,11 @@ fm_status fm_reply_write(const struct fm_reply *reply, struct fm_buf *out, struc
 {
     struct fm_coding coding = { .message = "reply", .err = err, .out = out, .lenient = true };
     size_t start = out->bytes;
-    if ((unsigned)reply->kind >= FM_REQUEST_COUNT) return fm_coding_fail(&coding, FM_INVALID, "req: kind %d", (int)reply->kind);
+    if ((unsigned)reply->kind >= FM_REQUEST_COUNT)
+        return fm_coding_fail(&coding, FM_INVALID, "req: kind %d", (int)reply->kind);
     if ((unsigned)reply->outcome >= FM_OUTCOME_planned)
-        return fm_coding_fail(&coding, FM_INVALID, "outcome: %s is none of a worker's", fm_outcome_name(reply->outcome));
+        return fm_coding_fail(&coding, FM_INVALID, "outcome: %s is none of a worker's",
+                              fm_outcome_name(reply->outcome));
     fm_fields_write(&coding, fields, kind_of(reply), reply);
     return fm_message_end(&coding, start);
 }
@@ -359,7 +362,8 @@ fm_status fm_reply_read(const char *line, size_t bytes, struct fm_reply *out, st
     status = fm_kind_of(&coding, object, &out->kind);
     out->outcome = fm_outcome_parse(fm_message_text(object, "outcome"));
     if (status == FM_OK && out->outcome >= FM_OUTCOME_planned)
-        status = fm_coding_fail(&coding, FM_PROTOCOL, "outcome: '%.32s' is none of a worker's", fm_message_text(object, "outcome"));
+        status = fm_coding_fail(&coding, FM_PROTOCOL, "outcome: '%.32s' is none of a worker's",
+                                fm_message_text(object, "outcome"));
     if (status == FM_OK) status = fm_fields_read(&coding, object, fields, kind_of(out), out);
     if (status == FM_OK) status = check(&coding, out);
     if (status != FM_OK) fm_reply_release(out);

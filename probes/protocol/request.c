@@ -6,7 +6,11 @@
 
 #include <string.h>
 
-enum { IN_WORKSPACES = 1 << FM_REQUEST_WORKSPACES, IN_PROBE = 1 << FM_REQUEST_PROBE, IN_CELL = IN_WORKSPACES | IN_PROBE };
+enum {
+    IN_WORKSPACES = 1 << FM_REQUEST_WORKSPACES,
+    IN_PROBE = 1 << FM_REQUEST_PROBE,
+    IN_CELL = IN_WORKSPACES | IN_PROBE
+};
 
 /* a duration from milliseconds to nanoseconds without overflow */
 #define MAX_MS INT64_C(1000000000000)
@@ -153,7 +157,8 @@ static const struct fm_field fields[] = {
     { "v", FM_FIELD_OTHER, .in = FM_FIELD_IN_ALL, .other = &version_field },
     { "id", FM_FIELD_I64, .in = FM_FIELD_IN_ALL, .offset = AT(id), .max = INT64_MAX },
     { "req", FM_FIELD_OTHER, .in = FM_FIELD_IN_ALL, .other = &kind_field },
-    { "workload", FM_FIELD_TEXT, .in = IN_CELL, .offset = AT(cell.workload), .bytes = sizeof ((struct fm_cell_spec *)0)->workload },
+    { "workload", FM_FIELD_TEXT, .in = IN_CELL, .offset = AT(cell.workload),
+      .bytes = sizeof((struct fm_cell_spec *)0)->workload },
     { "set", FM_FIELD_OTHER, .in = IN_CELL, .other = &set_field },
     { "strategies", FM_FIELD_OTHER, .in = IN_CELL, .other = &strategies_field },
     { "batch", FM_FIELD_I64, .in = IN_CELL, .offset = AT(batch), .max = FM_MAX_BATCH },
@@ -193,7 +198,8 @@ fm_status fm_request_write(const struct fm_request *request, struct fm_buf *out,
 {
     struct fm_coding coding = { .message = "request", .err = err, .out = out };
     size_t start = out->bytes;
-    if ((unsigned)request->kind >= FM_REQUEST_COUNT) return fm_coding_fail(&coding, FM_INVALID, "req: kind %d", (int)request->kind);
+    if ((unsigned)request->kind >= FM_REQUEST_COUNT)
+        return fm_coding_fail(&coding, FM_INVALID, "req: kind %d", (int)request->kind);
     fm_status status = check(&coding, request, FM_INVALID);
     if (status != FM_OK) return status;
     fm_fields_write(&coding, fields, UINT32_C(1) << request->kind, request);

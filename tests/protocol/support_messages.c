@@ -44,8 +44,27 @@ static double any_double(struct fm_draw *draw)
 /* text of min ... room - 1 bytes, of characters that need escaping and of several bytes among others */
 static void any_text(struct fm_draw *draw, size_t min, char *out, size_t room)
 {
-    static const char *const piece[] = { "a", "Z", "7", " ", "\"", "\\", "/", "\n", "\t", "\x01", "\x7f", "{", "]", ",", ":", "u0000",
-                                         "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xef\xbf\xbf", "\xed\x9f\xbf" };
+    static const char *const piece[] = { "a",
+                                         "Z",
+                                         "7",
+                                         " ",
+                                         "\"",
+                                         "\\",
+                                         "/",
+                                         "\n",
+                                         "\t",
+                                         "\x01",
+                                         "\x7f",
+                                         "{",
+                                         "]",
+                                         ",",
+                                         ":",
+                                         "u0000",
+                                         "\xc3\xa9",
+                                         "\xe2\x82\xac",
+                                         "\xf0\x9f\x98\x80",
+                                         "\xef\xbf\xbf",
+                                         "\xed\x9f\xbf" };
     size_t want = fm_draw_below(draw, 4) ? min + fm_draw_below(draw, room - min) : room - 1, n = 0;
     while (n < want) {
         const char *text = piece[fm_draw_below(draw, sizeof piece / sizeof piece[0])];
@@ -171,7 +190,8 @@ static bool same_pairs(const struct fm_pairs *a, const struct fm_pairs *b)
 {
     if (a->count != b->count) return false;
     for (uint32_t i = 0; i < a->count; i++)
-        if (strcmp(a->item[i].key, b->item[i].key) != 0 || strcmp(a->item[i].value, b->item[i].value) != 0) return false;
+        if (strcmp(a->item[i].key, b->item[i].key) != 0 || strcmp(a->item[i].value, b->item[i].value) != 0)
+            return false;
     return true;
 }
 
@@ -189,7 +209,8 @@ bool fm_request_equal(const struct fm_request *a, const struct fm_request *b)
            a->memory_bytes == b->memory_bytes && a->seed == b->seed && a->deadline_ms == b->deadline_ms &&
            a->train_steps == b->train_steps && a->val_steps == b->val_steps && a->measured_min == b->measured_min &&
            a->measured_max == b->measured_max && a->measured_max_ms == b->measured_max_ms &&
-           same_double(a->relative_error, b->relative_error) && a->fixed_batch == b->fixed_batch && a->poison == b->poison;
+           same_double(a->relative_error, b->relative_error) && a->fixed_batch == b->fixed_batch &&
+           a->poison == b->poison;
 }
 
 static bool same_measured(const struct fm_measured *a, const struct fm_measured *b)
@@ -197,15 +218,18 @@ static bool same_measured(const struct fm_measured *a, const struct fm_measured 
     return a->known == b->known && a->allocated_bytes == b->allocated_bytes && a->reserved_bytes == b->reserved_bytes &&
            a->counted_bytes == b->counted_bytes && a->workspace_bytes == b->workspace_bytes &&
            memcmp(a->breakdown_bytes, b->breakdown_bytes, sizeof a->breakdown_bytes) == 0 && a->steps == b->steps &&
-           a->step_count == b->step_count && memcmp(a->step_ns, b->step_ns, a->step_count * sizeof a->step_ns[0]) == 0 &&
+           a->step_count == b->step_count &&
+           memcmp(a->step_ns, b->step_ns, a->step_count * sizeof a->step_ns[0]) == 0 &&
            same_double(a->loss_first, b->loss_first) && same_double(a->loss_last, b->loss_last);
 }
 
 static bool same_answer(const struct fm_answer *a, const struct fm_answer *b)
 {
-    bool same = a->key == b->key && a->unsupported == b->unsupported && strcmp(a->reason, b->reason) == 0 && a->count == b->count;
+    bool same = a->key == b->key && a->unsupported == b->unsupported && strcmp(a->reason, b->reason) == 0 &&
+                a->count == b->count;
     for (uint32_t i = 0; same && i < a->count; i++)
-        same = a->candidate[i].bytes == b->candidate[i].bytes && strcmp(a->candidate[i].what, b->candidate[i].what) == 0;
+        same =
+            a->candidate[i].bytes == b->candidate[i].bytes && strcmp(a->candidate[i].what, b->candidate[i].what) == 0;
     return same;
 }
 
@@ -217,9 +241,10 @@ bool fm_reply_equal(const struct fm_reply *a, const struct fm_reply *b)
                 strcmp(a->device_driver, b->device_driver) == 0 && a->device_total_bytes == b->device_total_bytes &&
                 a->device_free_bytes == b->device_free_bytes && a->device_threads == b->device_threads &&
                 a->answers == b->answers && a->program == b->program && same_measured(&a->train, &b->train) &&
-                same_measured(&a->val, &b->val) && a->failed_in_val == b->failed_in_val && strcmp(a->at_op, b->at_op) == 0 &&
-                a->at_bytes == b->at_bytes && a->setup_ns == b->setup_ns && a->wall_ns == b->wall_ns &&
-                a->rss_peak_bytes == b->rss_peak_bytes && strcmp(a->stop_reason, b->stop_reason) == 0;
+                same_measured(&a->val, &b->val) && a->failed_in_val == b->failed_in_val &&
+                strcmp(a->at_op, b->at_op) == 0 && a->at_bytes == b->at_bytes && a->setup_ns == b->setup_ns &&
+                a->wall_ns == b->wall_ns && a->rss_peak_bytes == b->rss_peak_bytes &&
+                strcmp(a->stop_reason, b->stop_reason) == 0;
     for (size_t i = 0; same && i < a->answers; i++) same = same_answer(&a->answer[i], &b->answer[i]);
     return same;
 }

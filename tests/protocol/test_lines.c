@@ -98,7 +98,8 @@ static void replies_come_back(void **state)
     struct fm_buf line = FM_BUF(FM_LINE_MAX_BYTES);
     for (int i = 0; i < ROUNDS * 3; i++) {
         struct fm_err err = { 0 };
-        fm_random_reply(&draw, (enum fm_request_kind)(i % FM_REQUEST_COUNT), (enum fm_outcome)(i / 3 % FM_OUTCOME_planned), &sent);
+        fm_random_reply(&draw, (enum fm_request_kind)(i % FM_REQUEST_COUNT),
+                        (enum fm_outcome)(i / 3 % FM_OUTCOME_planned), &sent);
         fm_buf_clear(&line);
         if (fm_reply_write(&sent, &line, &err) != FM_OK) fail_msg("%s", err.text);
         assert_is_line(&line);
@@ -131,7 +132,9 @@ static void lines_are_appended(void **state)
 
 static struct fm_request small_probe(void)
 {
-    struct fm_request request = { .id = 1, .kind = FM_REQUEST_PROBE, .cell.workload = "net", .batch = 2, .memory_bytes = 1 };
+    struct fm_request request = {
+        .id = 1, .kind = FM_REQUEST_PROBE, .cell.workload = "net", .batch = 2, .memory_bytes = 1
+    };
     return request;
 }
 
@@ -235,7 +238,8 @@ static void losses_not_finite_are_absent(void **state)
     assert_null(strstr(fm_buf_text(&out), "loss"));
     assert_int_equal(fm_reply_read(fm_buf_text(&out), out.bytes, &got, NULL), FM_OK);
     assert_true(isnan(got.train.loss_first) && isnan(got.train.loss_last));
-    assert_true(isnan(got.val.loss_first) && !got.val.known && got.rss_peak_bytes == -1 && got.device_total_bytes == -1);
+    assert_true(isnan(got.val.loss_first) && !got.val.known && got.rss_peak_bytes == -1 &&
+                got.device_total_bytes == -1);
     fm_buf_release(&out);
 }
 

@@ -1,4 +1,5 @@
-/* Lines that are not messages: each is refused, by a text that names the fault; none crashes, hangs or is taken for another. */
+/* Lines that are not messages: each is refused, by a text that names the fault; none crashes, hangs or is taken for
+ * another. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,22 +17,26 @@
 static struct fm_reply reply, again;
 static struct fm_request request, request_again;
 
-static const char probe_line[] =
-    "{\"v\":1,\"id\":7,\"req\":\"probe\",\"workload\":\"net\",\"set\":{\"a\":\"1\"},\"strategies\":{},\"batch\":2,\"val_batch\":0,"
-    "\"program\":\"00000000000000ff\",\"memory_bytes\":1048576,\"seed\":\"0000000000000001\",\"deadline_ms\":1000,\"train_steps\":3,"
-    "\"val_steps\":0,\"measured_min\":5,\"measured_max\":9,\"measured_max_ms\":100,\"relative_error\":0.01,\"fixed_batch\":false,"
-    "\"poison\":true}";
-static const char keys_line[] =
-    "{\"v\":1,\"id\":7,\"req\":\"workspaces\",\"workload\":\"net\",\"set\":{},\"strategies\":{\"precision\":\"bf16\"},\"batch\":2,"
-    "\"val_batch\":0,\"keys\":[\"00000000000000ff\"]}";
+static const char probe_line[] = "{\"v\":1,\"id\":7,\"req\":\"probe\",\"workload\":\"net\",\"set\":{\"a\":\"1\"},"
+                                 "\"strategies\":{},\"batch\":2,\"val_batch\":0,"
+                                 "\"program\":\"00000000000000ff\",\"memory_bytes\":1048576,\"seed\":"
+                                 "\"0000000000000001\",\"deadline_ms\":1000,\"train_steps\":3,"
+                                 "\"val_steps\":0,\"measured_min\":5,\"measured_max\":9,\"measured_max_ms\":100,"
+                                 "\"relative_error\":0.01,\"fixed_batch\":false,"
+                                 "\"poison\":true}";
+static const char keys_line[] = "{\"v\":1,\"id\":7,\"req\":\"workspaces\",\"workload\":\"net\",\"set\":{},"
+                                "\"strategies\":{\"precision\":\"bf16\"},\"batch\":2,"
+                                "\"val_batch\":0,\"keys\":[\"00000000000000ff\"]}";
 static const char done_line[] =
-    "{\"v\":1,\"id\":7,\"req\":\"probe\",\"outcome\":\"ok\",\"program\":\"00000000000000ff\",\"train\":{\"allocated_bytes\":1,"
+    "{\"v\":1,\"id\":7,\"req\":\"probe\",\"outcome\":\"ok\",\"program\":\"00000000000000ff\",\"train\":{\"allocated_"
+    "bytes\":1,"
     "\"reserved_bytes\":2,\"counted_bytes\":1,\"workspace_bytes\":0,\"breakdown_bytes\":[1,2,3,4,5,6,7,8],\"steps\":2,"
-    "\"step_ns\":[10,11],\"loss_first\":1.5},\"failed_in_val\":false,\"at\":{\"op\":\"x\",\"wanted_bytes\":4},\"setup_ns\":1,"
+    "\"step_ns\":[10,11],\"loss_first\":1.5},\"failed_in_val\":false,\"at\":{\"op\":\"x\",\"wanted_bytes\":4},\"setup_"
+    "ns\":1,"
     "\"wall_ns\":2,\"stop_reason\":\"count\"}";
-static const char answers_line[] =
-    "{\"v\":1,\"id\":7,\"req\":\"workspaces\",\"outcome\":\"ok\",\"answers\":[{\"key\":\"00000000000000ff\",\"unsupported\":false,"
-    "\"candidates\":[{\"bytes\":5,\"what\":\"gemm\"}]}]}";
+static const char answers_line[] = "{\"v\":1,\"id\":7,\"req\":\"workspaces\",\"outcome\":\"ok\",\"answers\":[{\"key\":"
+                                   "\"00000000000000ff\",\"unsupported\":false,"
+                                   "\"candidates\":[{\"bytes\":5,\"what\":\"gemm\"}]}]}";
 static const char device_line[] =
     "{\"v\":1,\"id\":7,\"req\":\"inventory\",\"outcome\":\"ok\",\"device\":{\"id\":\"cpu\",\"name\":\"a processor\","
     "\"total_bytes\":5,\"threads\":2}}";
@@ -55,7 +60,8 @@ static void refuse_change(const struct change *change, bool is_reply)
     struct fm_err err = { 0 };
     const char *at = strstr(change->line, change->from);
     assert_non_null(at);
-    (void)snprintf(line, sizeof line, "%.*s%s%s", (int)(at - change->line), change->line, change->to, at + strlen(change->from));
+    (void)snprintf(line, sizeof line, "%.*s%s%s", (int)(at - change->line), change->line, change->to,
+                   at + strlen(change->from));
     fm_status status = read_one(is_reply, line, strlen(line), &err);
     if (status != FM_PROTOCOL) fail_msg("accepted: %s", line);
     if (!strstr(err.text, change->names)) fail_msg("'%s' does not say '%s' of: %s", err.text, change->names, line);
@@ -77,122 +83,129 @@ static void the_lines_themselves_are_good(void **state)
     assert_int_equal(reply.device_free_bytes, -1);
 }
 
+static const struct change bad_requests[] = {
+    { probe_line, "\"v\":1", "\"v\":2", "v: not version 1" },
+    { probe_line, "\"v\":1,", "", "v: not version 1" },
+    { probe_line, "\"v\":1", "\"v\":\"1\"", "v: not version 1" },
+    { probe_line, "\"v\":1", "\"v\":1,\"v\":1", "v: there twice" },
+    { probe_line, "\"v\"", "\"V\"", "v: not version 1" },
+    { probe_line, "\"id\":7,", "", "id: missing" },
+    { probe_line, "\"id\":7", "\"id\":-7", "id: -7 is not in 0" },
+    { probe_line, "\"id\":7", "\"id\":7.5", "id: 7.5 is no integer" },
+    { probe_line, "\"id\":7", "\"id\":\"7\"", "id: \"7\": integers are texts only beyond" },
+    { probe_line, "\"id\":7", "\"id\":9007199254740994", "id: 9007199254740994 is no integer, or one beyond" },
+    { probe_line, "\"id\":7", "\"id\":\"09007199254740994\"", "id: \"09007199254740994\"" },
+    { probe_line, "\"id\":7", "\"id\":\"9223372036854775808\"", "id: not an integer" },
+    { probe_line, "\"id\":7", "\"id\":\"99999999999999999999999999\"", "id: not an integer" },
+    { probe_line, "\"id\":7", "\"id\":1e400", "id: inf is no integer" },
+    { probe_line, "\"id\":7", "\"id\":null", "id: not an integer" },
+    { probe_line, "\"id\":7", "\"id\":[7]", "id: not an integer" },
+    { probe_line, "\"id\":7", "\"id\":07", "not a number of JSON" },
+    { probe_line, "\"id\":7", "\"id\":7.", "not a number of JSON" },
+    { probe_line, "\"id\":7", "\"id\":-", "not a number of JSON" },
+    { probe_line, "\"id\":7", "\"id\":0x7", "stopped at byte" },
+    { probe_line, "\"id\":7", "\"id\":NaN", "stopped at byte" },
+    { probe_line, "\"probe\"", "\"train\"", "req: 'train' is none of" },
+    { probe_line, "\"probe\"", "\"Probe\"", "req: 'Probe' is none of" },
+    { probe_line, "\"probe\"", "3", "req: '' is none of" },
+    { probe_line, "\"probe\"", "\"inventory\"", "workload: a field that this message does not have" },
+    { probe_line, "\"workload\":\"net\",", "", "workload: missing" },
+    { probe_line, "\"workload\":\"net\"", "\"workload\":\"\"", "workload: empty" },
+    { probe_line, "\"workload\":\"net\"", "\"workload\":5", "workload: not a text" },
+    { probe_line, "\"net\"", "\"a\\u0000b\"", "a NUL within a text" },
+    { probe_line, "\"net\"", "\"a\xff\"", "not UTF-8" },
+    { probe_line, "\"net\"", "\"\xc0\xaf\"", "not UTF-8" },
+    { probe_line, "\"net\"", "\"\xed\xa0\x80\"", "not UTF-8" },
+    { probe_line, "\"net\"", "\"\xf4\x90\x80\x80\"", "not UTF-8" },
+    { probe_line, "\"net\"", "\"\xe2\x82\"", "not UTF-8" },
+    { probe_line, "\"net\"", "\"a\tb\"", "a control character" },
+    { probe_line, "\"net\"", "\"\\ud800\"", "stopped at byte" },
+    { probe_line, "\"net\"", "\"\\x\"", "stopped at byte" },
+    { probe_line, "\"set\":{\"a\":\"1\"}", "\"set\":[]", "set: not an object" },
+    { probe_line, "\"a\":\"1\"", "\"a\":1", "set.a: not a text" },
+    { probe_line, "\"a\":\"1\"", "\"a\":\"1\",\"a\":\"1\"", "set.a: there twice" },
+    { probe_line, "\"a\":\"1\"", "\"\":\"1\"", "set.: an empty or long name" },
+    { probe_line, "\"a\"", "\"0123456789012345678901234567890123456789\"",
+      "set.0123456789012345678901234567890123456789: an empty or" },
+    { probe_line, "\"batch\":2", "\"batch\":0", "batch: 0, and so is val_batch" },
+    { probe_line, "\"batch\":2", "\"batch\":2147483648", "batch: 2147483648 is not in" },
+    { probe_line, "\"val_batch\":0,", "", "val_batch: missing" },
+    { probe_line, "00000000000000ff", "00000000000000f", "program: not a text of 16" },
+    { probe_line, "00000000000000ff", "00000000000000fff", "program: not a text of 16" },
+    { probe_line, "00000000000000ff", "00000000000000FF", "program: not a text of 16" },
+    { probe_line, "\"00000000000000ff\"", "255", "program: not a text of 16" },
+    { probe_line, "1048576", "0", "memory_bytes: 0 is not in 1" },
+    { probe_line, "\"train_steps\":3", "\"train_steps\":-1", "train_steps: -1" },
+    { probe_line, "\"train_steps\":3", "\"train_steps\":4294967299", "train_steps: 4294967299" },
+    { probe_line, "\"measured_max\":9", "\"measured_max\":4097", "measured_max: 4097" },
+    { probe_line, "0.01", "1.01", "relative_error: 1.01" },
+    { probe_line, "0.01", "-1e-300", "relative_error: -1" },
+    { probe_line, "0.01", "1e999", "relative_error: not a finite number" },
+    { probe_line, "0.01", "\"0.01\"", "relative_error: not a finite number" },
+    { probe_line, "\"fixed_batch\":false", "\"fixed_batch\":0", "fixed_batch: neither true nor false" },
+    { probe_line, "\"poison\":true", "\"poison\":\"true\"", "poison: neither true nor false" },
+    { probe_line, "\"poison\":true", "\"poison\":true,\"more\":1", "more: a field that this message does not have" },
+    { probe_line, "\"poison\":true", "\"poison\":true,", "stopped at byte" },
+    { probe_line, "\"poison\":true}", "\"poison\":true} ;", "stopped at byte" },
+    { probe_line, "\"poison\":true}", "\"poison\":true}{}", "stopped at byte" },
+    { probe_line, "{\"v\"", "\xef\xbb\xbf{\"v\"", "outside of a text" },
+    { probe_line, "{\"v\"", "[{\"v\"", "stopped at byte" },
+    { keys_line, "\"keys\":[\"00000000000000ff\"]", "\"keys\":{}", "keys: not an array" },
+    { keys_line, "[\"00000000000000ff\"]", "[\"00000000000000ff\",5]", "keys[1]: not a text of 16" },
+    { keys_line,
+      "\"keys\":", "\"program\":\"00000000000000ff\",\"keys\":", "program: a field that this message does not have" },
+};
+
 static void requests_with_a_fault(void **state)
 {
     (void)state;
-    static const struct change changes[] = {
-        { probe_line, "\"v\":1", "\"v\":2", "v: not version 1" },
-        { probe_line, "\"v\":1,", "", "v: not version 1" },
-        { probe_line, "\"v\":1", "\"v\":\"1\"", "v: not version 1" },
-        { probe_line, "\"v\":1", "\"v\":1,\"v\":1", "v: there twice" },
-        { probe_line, "\"v\"", "\"V\"", "v: not version 1" },
-        { probe_line, "\"id\":7,", "", "id: missing" },
-        { probe_line, "\"id\":7", "\"id\":-7", "id: -7 is not in 0" },
-        { probe_line, "\"id\":7", "\"id\":7.5", "id: 7.5 is no integer" },
-        { probe_line, "\"id\":7", "\"id\":\"7\"", "id: \"7\": integers are texts only beyond" },
-        { probe_line, "\"id\":7", "\"id\":9007199254740994", "id: 9007199254740994 is no integer, or one beyond" },
-        { probe_line, "\"id\":7", "\"id\":\"09007199254740994\"", "id: \"09007199254740994\"" },
-        { probe_line, "\"id\":7", "\"id\":\"9223372036854775808\"", "id: not an integer" },
-        { probe_line, "\"id\":7", "\"id\":\"99999999999999999999999999\"", "id: not an integer" },
-        { probe_line, "\"id\":7", "\"id\":1e400", "id: inf is no integer" },
-        { probe_line, "\"id\":7", "\"id\":null", "id: not an integer" },
-        { probe_line, "\"id\":7", "\"id\":[7]", "id: not an integer" },
-        { probe_line, "\"id\":7", "\"id\":07", "not a number of JSON" },
-        { probe_line, "\"id\":7", "\"id\":7.", "not a number of JSON" },
-        { probe_line, "\"id\":7", "\"id\":-", "not a number of JSON" },
-        { probe_line, "\"id\":7", "\"id\":0x7", "stopped at byte" },
-        { probe_line, "\"id\":7", "\"id\":NaN", "stopped at byte" },
-        { probe_line, "\"probe\"", "\"train\"", "req: 'train' is none of" },
-        { probe_line, "\"probe\"", "\"Probe\"", "req: 'Probe' is none of" },
-        { probe_line, "\"probe\"", "3", "req: '' is none of" },
-        { probe_line, "\"probe\"", "\"inventory\"", "workload: a field that this message does not have" },
-        { probe_line, "\"workload\":\"net\",", "", "workload: missing" },
-        { probe_line, "\"workload\":\"net\"", "\"workload\":\"\"", "workload: empty" },
-        { probe_line, "\"workload\":\"net\"", "\"workload\":5", "workload: not a text" },
-        { probe_line, "\"net\"", "\"a\\u0000b\"", "a NUL within a text" },
-        { probe_line, "\"net\"", "\"a\xff\"", "not UTF-8" },
-        { probe_line, "\"net\"", "\"\xc0\xaf\"", "not UTF-8" },
-        { probe_line, "\"net\"", "\"\xed\xa0\x80\"", "not UTF-8" },
-        { probe_line, "\"net\"", "\"\xf4\x90\x80\x80\"", "not UTF-8" },
-        { probe_line, "\"net\"", "\"\xe2\x82\"", "not UTF-8" },
-        { probe_line, "\"net\"", "\"a\tb\"", "a control character" },
-        { probe_line, "\"net\"", "\"\\ud800\"", "stopped at byte" },
-        { probe_line, "\"net\"", "\"\\x\"", "stopped at byte" },
-        { probe_line, "\"set\":{\"a\":\"1\"}", "\"set\":[]", "set: not an object" },
-        { probe_line, "\"a\":\"1\"", "\"a\":1", "set.a: not a text" },
-        { probe_line, "\"a\":\"1\"", "\"a\":\"1\",\"a\":\"1\"", "set.a: there twice" },
-        { probe_line, "\"a\":\"1\"", "\"\":\"1\"", "set.: an empty or long name" },
-        { probe_line, "\"a\"", "\"0123456789012345678901234567890123456789\"", "set.0123456789012345678901234567890123456789: an empty or" },
-        { probe_line, "\"batch\":2", "\"batch\":0", "batch: 0, and so is val_batch" },
-        { probe_line, "\"batch\":2", "\"batch\":2147483648", "batch: 2147483648 is not in" },
-        { probe_line, "\"val_batch\":0,", "", "val_batch: missing" },
-        { probe_line, "00000000000000ff", "00000000000000f", "program: not a text of 16" },
-        { probe_line, "00000000000000ff", "00000000000000fff", "program: not a text of 16" },
-        { probe_line, "00000000000000ff", "00000000000000FF", "program: not a text of 16" },
-        { probe_line, "\"00000000000000ff\"", "255", "program: not a text of 16" },
-        { probe_line, "1048576", "0", "memory_bytes: 0 is not in 1" },
-        { probe_line, "\"train_steps\":3", "\"train_steps\":-1", "train_steps: -1" },
-        { probe_line, "\"train_steps\":3", "\"train_steps\":4294967299", "train_steps: 4294967299" },
-        { probe_line, "\"measured_max\":9", "\"measured_max\":4097", "measured_max: 4097" },
-        { probe_line, "0.01", "1.01", "relative_error: 1.01" },
-        { probe_line, "0.01", "-1e-300", "relative_error: -1" },
-        { probe_line, "0.01", "1e999", "relative_error: not a finite number" },
-        { probe_line, "0.01", "\"0.01\"", "relative_error: not a finite number" },
-        { probe_line, "\"fixed_batch\":false", "\"fixed_batch\":0", "fixed_batch: neither true nor false" },
-        { probe_line, "\"poison\":true", "\"poison\":\"true\"", "poison: neither true nor false" },
-        { probe_line, "\"poison\":true", "\"poison\":true,\"more\":1", "more: a field that this message does not have" },
-        { probe_line, "\"poison\":true", "\"poison\":true,", "stopped at byte" },
-        { probe_line, "\"poison\":true}", "\"poison\":true} ;", "stopped at byte" },
-        { probe_line, "\"poison\":true}", "\"poison\":true}{}", "stopped at byte" },
-        { probe_line, "{\"v\"", "\xef\xbb\xbf{\"v\"", "outside of a text" },
-        { probe_line, "{\"v\"", "[{\"v\"", "stopped at byte" },
-        { keys_line, "\"keys\":[\"00000000000000ff\"]", "\"keys\":{}", "keys: not an array" },
-        { keys_line, "[\"00000000000000ff\"]", "[\"00000000000000ff\",5]", "keys[1]: not a text of 16" },
-        { keys_line, "\"keys\":", "\"program\":\"00000000000000ff\",\"keys\":", "program: a field that this message does not have" },
-    };
-    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) refuse_change(&changes[i], false);
+    for (size_t i = 0; i < sizeof bad_requests / sizeof bad_requests[0]; i++) refuse_change(&bad_requests[i], false);
 }
+
+static const struct change bad_replies[] = {
+    { done_line, "\"ok\"", "\"fine\"", "outcome: 'fine' is none" },
+    { done_line, "\"ok\"", "\"planned\"", "outcome: 'planned' is none" },
+    { done_line, "\"outcome\":\"ok\",", "", "outcome: '' is none" },
+    { done_line, "\"outcome\":\"ok\"", "\"outcome\":\"ok\",\"outcome\":\"crash\"", "outcome: there twice" },
+    { done_line, "\"program\":\"00000000000000ff\",", "", "program: missing" },
+    { done_line, "\"train\":{", "\"train\":5,\"val\":{", "train: not an object" },
+    { done_line, "\"allocated_bytes\":1,", "", "train.allocated_bytes: missing" },
+    { done_line, "\"allocated_bytes\":1", "\"allocated_bytes\":-1", "train.allocated_bytes: -1 is not" },
+    { done_line, "7,8]", "7]", "train.breakdown_bytes: 7 items, not 8" },
+    { done_line, "7,8]", "7,8,9]", "train.breakdown_bytes: 9 items, at most 8" },
+    { done_line, "7,8]", "7,-8]", "train.breakdown_bytes[7]: -8" },
+    { done_line, "[10,11]", "[10,0.5]", "train.step_ns[1]: 0.5" },
+    { done_line, "\"loss_first\":1.5", "\"loss_first\":1e400", "train.loss_first: not a finite" },
+    { done_line, "\"loss_first\":1.5", "\"loss_first\":null", "train.loss_first: not a finite" },
+    { done_line, "\"op\":\"x\"", "\"op\":\"\"", "at.op: empty" },
+    { done_line, ",\"wanted_bytes\":4", "", "at.wanted_bytes: missing" },
+    { done_line, "\"count\"", "\"a reason that is longer than its room\"",
+      "stop_reason: a text of 37 bytes, at most 23" },
+    { done_line, "\"failed_in_val\":false,", "", "failed_in_val: missing" },
+    { done_line, "\"probe\"", "\"workspaces\"", "program: a field that" },
+    { answers_line, "{\"key\":\"00000000000000ff\",", "{", "answers[0].key: missing" },
+    { answers_line, "\"bytes\":5,", "", "answers[0].candidates[0]: not an object of bytes" },
+    { answers_line, "\"bytes\":5", "\"bytes\":5,\"bytes\":5", "answers[0].candidates[0]: not an object of bytes" },
+    { answers_line, "\"bytes\":5", "\"bytes\":-5", "answers[0].candidates[0].bytes: -5" },
+    { answers_line, "\"gemm\"", "5", "answers[0].candidates[0].what: not a text" },
+    { answers_line, "\"gemm\"", "\"0123456789012345678901234567890123456789012345678\"",
+      "answers[0].candidates[0].what: a text of 49" },
+    { answers_line, "[{\"bytes\":5,\"what\":\"gemm\"}]", "[1,2,3,4,5,6,7,8,9]", "answers[0].candidates: 9 items" },
+    { answers_line, "\"ok\"", "\"oom_host\"", "answers: a field that" },
+    { answers_line, "\"unsupported\":false,", "", "answers[0].unsupported: missing" },
+    { device_line, "\"id\":\"cpu\",", "", "device.id: missing" },
+    { device_line, "\"total_bytes\":5", "\"total_bytes\":-1", "device.total_bytes: -1" },
+    { device_line, "\"threads\":2", "\"threads\":2147483648", "device.threads: 2147483648" },
+    { device_line, ",\"device\":{", ",\"device\":{},\"x\":{", "device.id: missing" },
+};
 
 static void replies_with_a_fault(void **state)
 {
     (void)state;
-    static const struct change changes[] = {
-        { done_line, "\"ok\"", "\"fine\"", "outcome: 'fine' is none" },
-        { done_line, "\"ok\"", "\"planned\"", "outcome: 'planned' is none" },
-        { done_line, "\"outcome\":\"ok\",", "", "outcome: '' is none" },
-        { done_line, "\"outcome\":\"ok\"", "\"outcome\":\"ok\",\"outcome\":\"crash\"", "outcome: there twice" },
-        { done_line, "\"program\":\"00000000000000ff\",", "", "program: missing" },
-        { done_line, "\"train\":{", "\"train\":5,\"val\":{", "train: not an object" },
-        { done_line, "\"allocated_bytes\":1,", "", "train.allocated_bytes: missing" },
-        { done_line, "\"allocated_bytes\":1", "\"allocated_bytes\":-1", "train.allocated_bytes: -1 is not" },
-        { done_line, "7,8]", "7]", "train.breakdown_bytes: 7 items, not 8" },
-        { done_line, "7,8]", "7,8,9]", "train.breakdown_bytes: 9 items, at most 8" },
-        { done_line, "7,8]", "7,-8]", "train.breakdown_bytes[7]: -8" },
-        { done_line, "[10,11]", "[10,0.5]", "train.step_ns[1]: 0.5" },
-        { done_line, "\"loss_first\":1.5", "\"loss_first\":1e400", "train.loss_first: not a finite" },
-        { done_line, "\"loss_first\":1.5", "\"loss_first\":null", "train.loss_first: not a finite" },
-        { done_line, "\"op\":\"x\"", "\"op\":\"\"", "at.op: empty" },
-        { done_line, ",\"wanted_bytes\":4", "", "at.wanted_bytes: missing" },
-        { done_line, "\"count\"", "\"a reason that is longer than its room\"", "stop_reason: a text of 37 bytes, at most 23" },
-        { done_line, "\"failed_in_val\":false,", "", "failed_in_val: missing" },
-        { done_line, "\"probe\"", "\"workspaces\"", "program: a field that" },
-        { answers_line, "{\"key\":\"00000000000000ff\",", "{", "answers[0].key: missing" },
-        { answers_line, "\"bytes\":5,", "", "answers[0].candidates[0]: not an object of bytes" },
-        { answers_line, "\"bytes\":5", "\"bytes\":5,\"bytes\":5", "answers[0].candidates[0]: not an object of bytes" },
-        { answers_line, "\"bytes\":5", "\"bytes\":-5", "answers[0].candidates[0].bytes: -5" },
-        { answers_line, "\"gemm\"", "5", "answers[0].candidates[0].what: not a text" },
-        { answers_line, "\"gemm\"", "\"0123456789012345678901234567890123456789012345678\"", "answers[0].candidates[0].what: a text of 49" },
-        { answers_line, "[{\"bytes\":5,\"what\":\"gemm\"}]", "[1,2,3,4,5,6,7,8,9]", "answers[0].candidates: 9 items" },
-        { answers_line, "\"ok\"", "\"oom_host\"", "answers: a field that" },
-        { answers_line, "\"unsupported\":false,", "", "answers[0].unsupported: missing" },
-        { device_line, "\"id\":\"cpu\",", "", "device.id: missing" },
-        { device_line, "\"total_bytes\":5", "\"total_bytes\":-1", "device.total_bytes: -1" },
-        { device_line, "\"threads\":2", "\"threads\":2147483648", "device.threads: 2147483648" },
-        { device_line, ",\"device\":{", ",\"device\":{},\"x\":{", "device.id: missing" },
-    };
-    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) refuse_change(&changes[i], true);
-    static const char nothing_ran[] = "{\"v\":1,\"id\":7,\"req\":\"probe\",\"outcome\":\"ok\",\"program\":\"00000000000000ff\","
-                                      "\"failed_in_val\":false,\"setup_ns\":1,\"wall_ns\":2}";
+    for (size_t i = 0; i < sizeof bad_replies / sizeof bad_replies[0]; i++) refuse_change(&bad_replies[i], true);
+    static const char nothing_ran[] =
+        "{\"v\":1,\"id\":7,\"req\":\"probe\",\"outcome\":\"ok\",\"program\":\"00000000000000ff\","
+        "\"failed_in_val\":false,\"setup_ns\":1,\"wall_ns\":2}";
     refuse_change(&(struct change){ nothing_ran, "{", "{", "train: missing" }, true);
 }
 
@@ -246,9 +259,10 @@ static void large_lines(void **state)
     refuse_repeated(start, "x", (size_t)1 << 20, "\"}", "reason: a text of");
     /* too long for some versions of cJSON, infinite for others */
     refuse_repeated("{\"v\":1,\"req\":\"inventory\",\"outcome\":\"crash\",\"id\":", "9", 500, "}", "reply: ");
-    refuse_repeated("{\"v\":1,\"id\":7,\"req\":\"inventory\",\"outcome\":\"ok\",\"id\":7", ",\"id\":7", 1 << 20, "}", "id: there twice");
-    refuse_repeated("{\"v\":1,\"id\":7,\"req\":\"workspaces\",\"outcome\":\"ok\",\"answers\":[{}", ",{}", FM_MAX_KEYS * 3 + 100, "]}",
-                    "answers: ");
+    refuse_repeated("{\"v\":1,\"id\":7,\"req\":\"inventory\",\"outcome\":\"ok\",\"id\":7", ",\"id\":7", 1 << 20, "}",
+                    "id: there twice");
+    refuse_repeated("{\"v\":1,\"id\":7,\"req\":\"workspaces\",\"outcome\":\"ok\",\"answers\":[{}", ",{}",
+                    FM_MAX_KEYS * 3 + 100, "]}", "answers: ");
     refuse_repeated("", " ", 1000, "", "stopped at byte");
     refuse_repeated("{\"", "\xf0\x9f\x98\x80", 1000, "\":1}", "v: not version 1");
 }
@@ -256,8 +270,28 @@ static void large_lines(void **state)
 /* Whatever mutation does to a line: it is refused, or it is a message that is written and read back as itself. */
 static void mutate(struct fm_draw *draw, struct fm_buf *line)
 {
-    static const char *const token[] = { "{", "}", "[", "]", ",", ":", "\"", "\\", "null", "true", "-1", "1e400", "1e5", "0.5", "\\u0000",
-                                         "\\ud83d\\ude00", "\"v\":1,", "99999999999999999999", "9007199254740993", "\xff", "\n", " " };
+    static const char *const token[] = { "{",
+                                         "}",
+                                         "[",
+                                         "]",
+                                         ",",
+                                         ":",
+                                         "\"",
+                                         "\\",
+                                         "null",
+                                         "true",
+                                         "-1",
+                                         "1e400",
+                                         "1e5",
+                                         "0.5",
+                                         "\\u0000",
+                                         "\\ud83d\\ude00",
+                                         "\"v\":1,",
+                                         "99999999999999999999",
+                                         "9007199254740993",
+                                         "\xff",
+                                         "\n",
+                                         " " };
     size_t at = fm_draw_below(draw, line->bytes);
     const char *text = token[fm_draw_below(draw, sizeof token / sizeof token[0])];
     size_t n = strlen(text), other = fm_draw_below(draw, line->bytes);
@@ -297,7 +331,8 @@ static void mutations(void **state)
         fm_buf_puts(&line, lines[i % 5]);
         for (uint64_t n = 1 + fm_draw_below(&draw, 3); n; n--) mutate(&draw, &line);
         struct fm_err err = { 0 };
-        fm_status status = is_reply ? fm_reply_read(line.data, line.bytes, &reply, &err) : fm_request_read(line.data, line.bytes, &request, &err);
+        fm_status status = is_reply ? fm_reply_read(line.data, line.bytes, &reply, &err)
+                                    : fm_request_read(line.data, line.bytes, &request, &err);
         if (status != FM_OK) {
             assert_int_equal(status, FM_PROTOCOL);
             assert_int_equal(strncmp(err.text, is_reply ? "reply: " : "request: ", is_reply ? 7 : 9), 0);
@@ -306,12 +341,14 @@ static void mutations(void **state)
         }
         accepted++;
         if (is_reply) {
-            if (fm_reply_write(&reply, &out, &err) != FM_OK || fm_reply_read(out.data, out.bytes, &again, &err) != FM_OK)
+            if (fm_reply_write(&reply, &out, &err) != FM_OK ||
+                fm_reply_read(out.data, out.bytes, &again, &err) != FM_OK)
                 fail_msg("%s: %s", err.text, fm_buf_text(&line));
             assert_true(fm_reply_equal(&reply, &again));
             fm_reply_release(&reply), fm_reply_release(&again);
         } else {
-            if (fm_request_write(&request, &out, &err) != FM_OK || fm_request_read(out.data, out.bytes, &request_again, &err) != FM_OK)
+            if (fm_request_write(&request, &out, &err) != FM_OK ||
+                fm_request_read(out.data, out.bytes, &request_again, &err) != FM_OK)
                 fail_msg("%s: %s", err.text, fm_buf_text(&line));
             assert_true(fm_request_equal(&request, &request_again));
             fm_request_release(&request), fm_request_release(&request_again);
@@ -346,7 +383,8 @@ static void utf8_by_definition(void **state)
             assert_int_equal(fm_utf8_length(longer, 3), 0);
         }
         if (n == 3) {
-            char longer[4] = { (char)0xf0, (char)(0x80 | code >> 12), (char)(0x80 | (code >> 6 & 0x3f)), (char)(0x80 | (code & 0x3f)) };
+            char longer[4] = { (char)0xf0, (char)(0x80 | code >> 12), (char)(0x80 | (code >> 6 & 0x3f)),
+                               (char)(0x80 | (code & 0x3f)) };
             assert_int_equal(fm_utf8_length(longer, 4), 0);
         }
     }
