@@ -1,8 +1,12 @@
 #include "results/json.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "tuner/base/text.h"
+
+/* cJSON prints 15 digits where they come close enough: larger integers are given to it as they are to be printed */
+#define PRINTED_MAX INT64_C(1000000000000000)
 
 const cJSON *fm_json_get(const cJSON *object, const char *key)
 {
@@ -35,7 +39,7 @@ bool fm_json_true(const cJSON *object, const char *key)
 bool fm_json_i64(const cJSON *object, const char *key, int64_t *out)
 {
     const cJSON *item = fm_json_get(object, key);
-    if (cJSON_IsString(item)) return fm_parse_i64(item->valuestring, out);
+    if (cJSON_IsString(item) || cJSON_IsRaw(item)) return fm_parse_i64(item->valuestring, out);
     if (!cJSON_IsNumber(item)) return false;
     double value = item->valuedouble;
     if (!isfinite(value) || fabs(value) > (double)FM_JSON_EXACT_MAX || value != floor(value)) return false;
@@ -53,12 +57,11 @@ bool fm_json_f64(const cJSON *object, const char *key, double *out)
 
 cJSON *fm_json_new_i64(int64_t value)
 {
-    if (value >= -FM_JSON_EXACT_MAX && value <= FM_JSON_EXACT_MAX) return cJSON_CreateNumber((double)value);
-    struct fm_buf text = FM_BUF(32);
-    fm_buf_printf(&text, "%lld", (long long)value);
-    cJSON *item = fm_buf_ok(&text) ? cJSON_CreateString(fm_buf_text(&text)) : NULL;
-    fm_buf_release(&text);
-    return item;
+    char text[24];
+    if (value > -PRINTED_MAX && value < PRINTED_MAX) return cJSON_CreateNumber((double)value);
+    (void)snprintf(text, sizeof text, "%lld", (long long)value);
+    bool number = value >= -FM_JSON_EXACT_MAX && value <= FM_JSON_EXACT_MAX;
+    return number ? cJSON_CreateRaw(text) : cJSON_CreateString(text);
 }
 
 bool fm_json_put(cJSON *object, const char *key, cJSON *item)
