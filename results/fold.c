@@ -1,5 +1,6 @@
 #include "results/fold.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,6 @@
 #include "results/json.h"
 #include "results/resume.h"
 #include "tuner/base/memory.h"
-#include "tuner/base/text.h"
 
 static bool same(const char *a, const char *b)
 {
@@ -281,17 +281,31 @@ static void finish_cells(struct fm_result *result)
     }
 }
 
+/* of the bootstrap: any 64 bits. A run without one is folded with 0. */
+static fm_status read_seed(const cJSON *run, uint64_t *seed, struct fm_err *err)
+{
+    int64_t small;
+    const char *text = fm_json_text(run, "seed");
+    if (!fm_json_get(run, "seed")) return FM_OK;
+    if (fm_json_i64(run, "seed", &small)) {
+        *seed = (uint64_t)small;
+        return FM_OK;
+    }
+    char *end = NULL;
+    errno = 0;
+    if (text && text[0] >= '0' && text[0] <= '9') *seed = strtoull(text, &end, 10);
+    if (end && !*end && !errno) return FM_OK;
+    return FM_FAIL(err, FM_INVALID, "record 1 (run): 'seed' is no integer of 64 bits");
+}
+
 fm_status fm_result_fold(const struct fm_records *records, struct fm_result *out, struct fm_err *err)
 {
     fm_status status = FM_OK;
-    int64_t seed = 0;
+    uint64_t seed = 0;
     *out = (struct fm_result){ .wall_ns = -1, .measured_ns = -1, .overhead_ns = -1 };
     FM_TRY(fm_resume_run(records, &out->run, err));
     FM_TRY(need(out->run, "tool", &out->tool, err));
-    if (fm_json_get(out->run, "seed") && !fm_json_i64(out->run, "seed", &seed)) {
-        status = FM_FAIL(err, FM_INVALID, "record 1 (run): 'seed' is no integer");
-        goto out;
-    }
+    FM_TRY(read_seed(out->run, &seed, err));
     for (size_t i = 0; i < records->count; i++) {
         struct fm_err cause = { 0 };
         status = add(out, records->item[i], &cause);
@@ -301,7 +315,7 @@ fm_status fm_result_fold(const struct fm_records *records, struct fm_result *out
     }
     count_suspects(out, records);
     finish_cells(out);
-    status = fm_fold_points(out, (uint64_t)seed, err);
+    status = fm_fold_points(out, seed, err);
 out:
     if (status != FM_OK) fm_result_release(out);
     return status;

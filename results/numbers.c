@@ -54,17 +54,16 @@ void fm_put_interval(struct fm_buf *out, const struct fm_interval *interval)
     fm_buf_printf(out, " ± %.*f", decimals_of(interval->point), half);
 }
 
-void fm_put_scaled(struct fm_buf *out, double value)
+void fm_put_scaled(struct fm_buf *out, double value, const char *unit)
 {
-    static const char units[] = " kMGTP";
-    size_t unit = 0;
+    static const char *const prefixes[] = { "", "k", "M", "G", "T", "P" };
+    size_t prefix = 0;
     if (!isfinite(value)) {
-        fm_buf_puts(out, FM_UNKNOWN_TEXT);
+        fm_buf_printf(out, FM_UNKNOWN_TEXT " %s", unit);
         return;
     }
-    for (; value >= 999.95 && unit + 2 < sizeof units; unit++) value /= 1000;
-    if (unit) fm_buf_printf(out, "%.*f %c", value < 9.995 ? 2 : 1, value, units[unit]);
-    else fm_buf_printf(out, "%.0f", value);
+    for (; value >= 999.95 && prefix + 1 < sizeof prefixes / sizeof *prefixes; prefix++) value /= 1000;
+    fm_buf_printf(out, "%.*f %s%s", prefix == 0 ? 0 : value < 9.995 ? 2 : 1, value, prefixes[prefix], unit);
 }
 
 void fm_put_duration(struct fm_buf *out, int64_t ns)

@@ -14,8 +14,8 @@ void fm_put_gib_range(struct fm_buf *out, int64_t lo, int64_t hi);  /* 0.613–0
 void fm_put_f64(struct fm_buf *out, double value);
 /* 2.134 ± 0.031: the larger side of the interval, as many decimals */
 void fm_put_interval(struct fm_buf *out, const struct fm_interval *interval);
-/* 17.2 M, 1.234 T: with k, M, G, T, P for thousands */
-void fm_put_scaled(struct fm_buf *out, double value);
+/* 17.2 Mthing, 123 thing: with k, M, G, T, P for thousands */
+void fm_put_scaled(struct fm_buf *out, double value, const char *unit);
 void fm_put_duration(struct fm_buf *out, int64_t ns);               /* 94.1 s, 4 min 12 s */
 
 #endif

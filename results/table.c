@@ -147,10 +147,9 @@ static void put_group_head(struct table *t)
     if (cell->changes) fm_buf_puts(t->out, t->markdown ? "Changes the model: " : "changes the model: ");
     put_values(t, cell, &own, false, &first);
     if (!first) fm_buf_puts(t->out, " · ");
-    fm_put_scaled(t->out, cell->parameters >= 0 ? (double)cell->parameters : NAN);
-    fm_buf_puts(t->out, " parameters · ");
-    fm_put_scaled(t->out, cell->flops_per_sample);
-    fm_buf_puts(t->out, t->markdown ? " FLOPs a sample\n\n" : " FLOPs a sample\n");
+    fm_put_scaled(t->out, cell->parameters >= 0 ? (double)cell->parameters : NAN, " parameters · ");
+    fm_put_scaled(t->out, cell->flops_per_sample, "FLOPs a sample");
+    fm_buf_puts(t->out, t->markdown ? "\n\n" : "\n");
 }
 
 /* ---- a model's table ---- */
@@ -187,7 +186,10 @@ static void put_figure(const struct table *t, const struct fm_result_cell *cell,
     case 2: fm_buf_puts(text, cell->limited_by ? cell->limited_by : FM_UNKNOWN_TEXT); break;
     case 3: fm_put_count(text, p ? p->batch : -1); break;
     case 4: fm_put_interval(text, p ? &p->samples_per_s : &unknown); break;
-    case 5: fm_put_f64(text, cell->relative_speed); break;
+    case 5:
+        if (isfinite(cell->relative_speed)) fm_buf_printf(text, "%.3f", cell->relative_speed);
+        else fm_buf_puts(text, FM_UNKNOWN_TEXT);
+        break;
     case 6: fm_put_gib_range(text, p ? p->peak_lo_bytes : -1, p ? p->peak_hi_bytes : -1); break;
     case 7: fm_put_gib(text, p ? p->planned_peak_bytes : -1); break;
     default: fm_buf_puts(text, short_id(cell, id)); break;
