@@ -232,7 +232,8 @@ fm_status fm_journal_open(struct fm_journal **out, const char *folder, bool resu
     FM_TRY(open_locked(j, folder, resume, err));
     FM_TRY(scan_file(j->fd, j->path, resume ? records : NULL, &extent, err));
     if (!resume && extent.lines) {
-        status = FM_FAIL(err, FM_INVALID, "%s: holds a run already; --resume goes on with it, another --out leaves it alone", j->path);
+        status = FM_FAIL(err, FM_INVALID, "%s: holds a run already; --resume goes on with it, another --out leaves it alone",
+                         j->path);
         goto out;
     }
     j->bytes = (off_t)extent.valid_bytes;

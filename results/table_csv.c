@@ -95,7 +95,8 @@ static void point_fields(const struct fm_result_point *p, struct fm_buf *out)
     count(out, p ? p->planned_peak_bytes : -1);
 }
 
-static void line(const struct fm_result *result, const struct fm_keys *keys, const struct fm_result_cell *cell, struct fm_buf *out)
+static void line(const struct fm_result *result, const struct fm_keys *keys, const struct fm_result_cell *cell,
+                 struct fm_buf *out)
 {
     const struct fm_result_point *knee = cell->knee == FM_NO_POINT ? NULL : &result->points[cell->knee];
     const struct fm_result_point *best = cell->best == FM_NO_POINT ? NULL : &result->points[cell->best];

@@ -422,17 +422,18 @@ static void test_kill(void **state)
 }
 
 #define THREADS 4
-#define EACH 50
+#define EACH 1000
 
 static void *append_some(void *context)
 {
-    for (size_t i = 0; i < EACH; i++) {
-        cJSON *record = numbered(i);
-        fm_status status = fm_journal_append(context, record, NULL);
-        cJSON_Delete(record);
-        if (status != FM_OK) return context;
+    cJSON *record = numbered(0);
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < EACH && status == FM_OK; i++) {
+        cJSON_SetNumberValue(cJSON_GetObjectItemCaseSensitive(record, "n"), (double)i);
+        status = fm_journal_append(context, record, NULL);
     }
-    return NULL;
+    cJSON_Delete(record);
+    return status == FM_OK ? NULL : context;
 }
 
 static void test_threads(void **state)
