@@ -92,6 +92,17 @@ fm_status fm_dnn_unsupported(const struct fm_problem *problem, enum fm_dtype dty
                    fm_dtype_name(dtype), why, version->major, version->minor, version->patch, fm_dnn_isa());
 }
 
+void fm_dnn_channels_last(struct fm_operand *o)
+{
+    int64_t stride = o->size[1];
+    o->stride[1] = 1;
+    for (int d = o->ndim - 1; d >= 2; d--) {
+        o->stride[d] = stride;
+        stride *= o->size[d];
+    }
+    o->stride[0] = stride;
+}
+
 struct fm_dnn_place fm_dnn_take(struct fm_dnn_plan *plan, size_t bytes)
 {
     struct fm_dnn_place place = { -1, plan->workspace_bytes };
@@ -111,12 +122,21 @@ void fm_dnn_add_own(struct fm_dnn_plan *plan, const struct fm_dnn_tensor *out, c
     struct fm_dnn_step *step = next_step(plan);
     const struct fm_dnn_tensor *all[3] = { out, a, b };
     step->kind = FM_DNN_OWN;
-    step->kernel = b ? FM_K_BINARY : FM_K_COPY;
-    step->operands = b ? 3 : 2;
+    step->kernel = b ? FM_K_BINARY : a ? FM_K_COPY : FM_K_FILL;
+    step->operands = 1 + (a != NULL) + (b != NULL);
     for (int i = 0; i < step->operands; i++) {
         step->operand[i] = all[i]->operand;
         step->place[i] = all[i]->place;
     }
+}
+
+void fm_dnn_add_flip(struct fm_dnn_plan *plan, const struct fm_dnn_tensor *out, const struct fm_dnn_tensor *in)
+{
+    struct fm_dnn_step *step = next_step(plan);
+    step->kind = FM_DNN_FLIP;
+    step->operands = 2;
+    step->operand[0] = out->operand, step->place[0] = out->place;
+    step->operand[1] = in->operand, step->place[1] = in->place;
 }
 
 fm_status fm_dnn_add_primitive(struct fm_dnn *dnn, struct fm_dnn_plan *plan, dnnl_primitive_desc_t pd,
@@ -240,15 +260,41 @@ out:
 static fm_status run_own(const struct fm_dnn *dnn, struct fm_dnn_step *step, void *const *data, void *workspace,
                          struct fm_err *err)
 {
-    static const struct fm_attr sum = { .mode = FM_ADD, .alpha = 1 };
+    static const struct fm_attr sum = { .mode = FM_ADD, .alpha = 1 }, zero = { .alpha = 0 };
     void *address[3];
     for (int i = 0; i < step->operands; i++) address[i] = locate(&step->place[i], data, workspace);
     struct fm_cpu_call call = {
-        .problem = { step->kernel, 1, (uint32_t)step->operands - 1, step->operand, &sum },
+        .problem = { step->kernel, 1, (uint32_t)step->operands - 1, step->operand, step->kernel == FM_K_FILL ? &zero : &sum },
         .data = address,
         .threads = dnn->threads,
     };
     return fm_cpu_kernels[step->kernel].run(&call, err);
+}
+
+/* one filter's taps, last first */
+static void flip_filter(char *to, const char *from, const struct fm_operand *in, size_t element)
+{
+    int64_t depth = in->ndim > 4 ? in->size[2] : 1, depth_stride = in->ndim > 4 ? in->stride[2] : 0;
+    int64_t rows = in->size[in->ndim - 2], columns = in->size[in->ndim - 1];
+    int64_t row_stride = in->stride[in->ndim - 2], column_stride = in->stride[in->ndim - 1];
+    for (int64_t z = depth; z-- > 0;)
+        for (int64_t y = rows; y-- > 0;)
+            for (int64_t x = columns; x-- > 0; to += element)
+                memcpy(to, from + (z * depth_stride + y * row_stride + x * column_stride) * (int64_t)element, element);
+}
+
+static void run_flip(const struct fm_dnn *dnn, const struct fm_dnn_step *step, void *const *data, void *workspace)
+{
+    const struct fm_operand *in = &step->operand[1];
+    size_t element = (size_t)fm_dtype_bytes((enum fm_dtype)in->dtype);
+    int64_t taps = fm_operand_numel(in) / (in->size[0] * in->size[1]);
+    char *to = locate(&step->place[0], data, workspace);
+    const char *from = locate(&step->place[1], data, workspace);
+#pragma omp parallel for num_threads(dnn->threads) if (in->size[0] * in->size[1] > 4096)
+    for (int64_t i = 0; i < in->size[0]; i++)
+        for (int64_t k = 0; k < in->size[1]; k++)
+            flip_filter(to + (i * in->size[1] + k) * taps * (int64_t)element,
+                        from + (i * in->stride[0] + k * in->stride[1]) * (int64_t)element, in, element);
 }
 
 fm_status fm_dnn_plan_run(struct fm_dnn *dnn, struct fm_dnn_plan *plan, void *const *data, void *workspace,
@@ -256,8 +302,12 @@ fm_status fm_dnn_plan_run(struct fm_dnn *dnn, struct fm_dnn_plan *plan, void *co
 {
     for (int s = 0; s < plan->steps; s++) {
         struct fm_dnn_step *step = &plan->step[s];
-        fm_status status = step->kind == FM_DNN_PRIMITIVE ? run_primitive(dnn, step, data, workspace, err)
-                                                          : run_own(dnn, step, data, workspace, err);
+        fm_status status = FM_OK;
+        switch (step->kind) {
+        case FM_DNN_PRIMITIVE: status = run_primitive(dnn, step, data, workspace, err); break;
+        case FM_DNN_OWN: status = run_own(dnn, step, data, workspace, err); break;
+        case FM_DNN_FLIP: run_flip(dnn, step, data, workspace); break;
+        }
         if (status != FM_OK) return status;
     }
     return FM_OK;

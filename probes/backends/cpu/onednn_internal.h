@@ -28,13 +28,13 @@ struct fm_dnn_arg {
 };
 
 struct fm_dnn_step {
-    enum { FM_DNN_PRIMITIVE, FM_DNN_OWN } kind;
+    enum { FM_DNN_PRIMITIVE, FM_DNN_OWN, FM_DNN_FLIP } kind;
     /* a primitive; its descriptor is dropped once the code is generated */
     dnnl_primitive_desc_t pd;
     dnnl_primitive_t primitive;
     struct fm_dnn_arg arg[FM_DNN_ARGS];
     int args;
-    /* one of the backend's own kernels: output first */
+    /* one of the backend's own kernels, or a flip: output first */
     enum fm_kernel kernel;
     struct fm_operand operand[3];
     struct fm_dnn_place place[3];
@@ -57,12 +57,16 @@ struct fm_dnn_tensor {
 
 dnnl_data_type_t fm_dnn_type(enum fm_dtype dtype);      /* dnnl_data_type_undef if there is none */
 fm_status fm_dnn_check(dnnl_status_t status, const char *doing, struct fm_err *err) FM_MUST_USE;
+/* gives (B, C, spatial...) dense channels-last strides */
+void fm_dnn_channels_last(struct fm_operand *o);
 /* a plan's next part of the workspace */
 struct fm_dnn_place fm_dnn_take(struct fm_dnn_plan *plan, size_t bytes);
 
-/* out = in (cast) or, with b, out = a + b */
+/* out = a (cast); with b, out = a + b; with neither, out = 0 */
 void fm_dnn_add_own(struct fm_dnn_plan *plan, const struct fm_dnn_tensor *out, const struct fm_dnn_tensor *a,
                     const struct fm_dnn_tensor *b);
+/* out (dense) = in with all dimensions but the first two reversed; the same type */
+void fm_dnn_add_flip(struct fm_dnn_plan *plan, const struct fm_dnn_tensor *out, const struct fm_dnn_tensor *in);
 /* takes pd over, also on failure; adds the scratchpad. Arguments' memory is made here from `desc`. */
 struct fm_dnn_binding { int id; struct fm_dnn_place place; const struct fm_dnn_desc *desc; };
 fm_status fm_dnn_add_primitive(struct fm_dnn *dnn, struct fm_dnn_plan *plan, dnnl_primitive_desc_t pd,
