@@ -161,7 +161,7 @@ bool fm_session_supported(const struct fm_backend_ops *device, const struct fm_c
     struct fm_workspaces table = { 0 };
     struct fm_backend *backend = NULL;
     must(fm_cell_lower(cell, (struct fm_cell_batch){ .train = 1, .val = 1 }, &program, &err), &err);
-    must(device->open(&(struct fm_backend_config){ 0 }, &backend, &err), &err);
+    must(device->open(&(struct fm_backend_config){ .threads = 1 }, &backend, &err), &err);
     must(fm_engine_workspaces(device, backend, &program, &table, &err), &err);
     bool all = true;
     for (size_t i = 0; i < table.count; i++) all = all && !table.entry[i].unsupported;
@@ -216,7 +216,7 @@ void fm_session_open(struct fm_session *s)
     s->tap.synchronize = tap_synchronize;
     s->tap.read = tap_read;
     s->tap.write = tap_write;
-    must(s->device->open(&(struct fm_backend_config){ .threads = s->threads }, &s->backend, &err), &err);
+    must(s->device->open(&(struct fm_backend_config){ .threads = s->threads ? s->threads : 1 }, &s->backend, &err), &err);
     struct fm_engine_config config = { .ops = &s->tap, .backend = (void *)s, .program = &s->program, .poison = s->poison,
                                        .memory_bytes = s->memory_bytes ? s->memory_bytes : INT64_C(4) << 30,
                                        .seed = s->seed ? s->seed : 1 };

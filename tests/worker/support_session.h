@@ -33,7 +33,7 @@ struct fm_session {
     const struct fm_backend_ops *device;
     int64_t memory_bytes;               /* 0: 4 GiB */
     uint64_t seed;                      /* 0: 1 */
-    int32_t threads;                    /* 0: all */
+    int32_t threads;                    /* 0: 1, as oneDNN threads that wait spin, and tests run side by side */
     bool poison;
     /* overwrites what was drawn for a parameter, a buffer (index: of its own kind) or an input; NULL: nothing does */
     void (*parameter)(const struct fm_session_tensor *tensor, uint32_t index, double *value);
