@@ -1,0 +1,192 @@
+#include "tuner/campaign/session.h"
+
+#include "probes/worker/cell_spec.h"
+#include "tuner/base/clock.h"
+#include "tuner/base/hash.h"
+#include "tuner/base/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define QUESTION_DEADLINE_NS INT64_C(120000000000)
+#define DEFAULT_MEMORY_MAX_BYTES (INT64_C(2) << 30)
+
+static bool is_none(const struct fm_session *s) { return strcmp(s->backend, "none") == 0; }
+
+/* asks the session's own worker; starts it if need be */
+static fm_status ask(struct fm_session *s, struct fm_request *request, struct fm_reply *reply, struct fm_err *err)
+{
+    fm_status status = FM_OK;
+    if (!s->worker) status = fm_worker_start(s->worker_path, s->config.threads, &s->worker, err);
+    if (status != FM_OK) return status;
+    request->id = ++s->requests;
+    status = fm_worker_call(s->worker, request, fm_now_ns(fm_clock_system()) + QUESTION_DEADLINE_NS, s->config.cancel, reply, err);
+    if (status == FM_OK && reply->outcome == FM_OUTCOME_ok) return FM_OK;
+    fm_worker_stop(s->worker);
+    s->worker = NULL;
+    if (status != FM_OK) return status;
+    fm_status code = reply->outcome == FM_OUTCOME_unsupported ? FM_UNSUPPORTED : FM_FAILED;
+    return FM_FAIL(err, code, "the worker of %s: %s%s%s", s->config.device, fm_outcome_name(reply->outcome),
+                   reply->reason[0] ? ": " : "", reply->reason);
+}
+
+static uint64_t fingerprint_of(const struct fm_reply *d)
+{
+    char threads[16];
+    (void)snprintf(threads, sizeof threads, "%d", d->device_threads);
+    const char *const parts[] = { d->device_name, d->device_isa, d->device_library, d->device_driver, threads, FILLMARK_VERSION };
+    uint64_t hash = FM_HASH_INIT;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) hash = fm_hash_text(hash, parts[i]);
+    return hash;
+}
+
+static int64_t default_memory(const struct fm_reply *device)
+{
+    int64_t quarter = device->device_free_bytes > 0 ? device->device_free_bytes / 4 : DEFAULT_MEMORY_MAX_BYTES;
+    return quarter < DEFAULT_MEMORY_MAX_BYTES ? quarter : DEFAULT_MEMORY_MAX_BYTES;
+}
+
+static fm_status open_device(struct fm_session *s, struct fm_err *err)
+{
+    struct fm_request request = { .kind = FM_REQUEST_INVENTORY };
+    fm_status status = fm_worker_path(s->backend, s->worker_path, sizeof s->worker_path, err);
+    if (status == FM_OK) status = ask(s, &request, s->device, err);
+    if (status != FM_OK) return status;
+    s->fingerprint = fingerprint_of(s->device);
+    if (!s->capacity_bytes) s->capacity_bytes = default_memory(s->device);
+    if (s->device->device_total_bytes > 0 && s->capacity_bytes > s->device->device_total_bytes)
+        return FM_FAIL(err, FM_INVALID, "--memory: %lld bytes are more than the %lld of %s", (long long)s->capacity_bytes,
+                       (long long)s->device->device_total_bytes, s->device->device_name);
+    return fm_cache_open(&s->cache, s->fingerprint, &s->workspaces, err);
+}
+
+fm_status fm_session_open(struct fm_session *s, const struct fm_session_config *config, struct fm_err *err)
+{
+    *s = (struct fm_session){ .config = *config, .capacity_bytes = config->memory_bytes, .cache = { .fd = -1 } };
+    (void)snprintf(s->backend, sizeof s->backend, "%.*s", (int)strcspn(config->device, ":"), config->device);
+    s->device = fm_calloc(1, sizeof *s->device);
+    if (!s->device) return FM_FAIL(err, FM_NOMEM, "a session");
+    if (is_none(s)) {
+        (void)snprintf(s->device->device_id, sizeof s->device->device_id, "none");
+        (void)snprintf(s->device->device_name, sizeof s->device->device_name, "no device (workspace 0)");
+        s->device->device_total_bytes = s->device->device_free_bytes = -1;
+        if (!s->capacity_bytes) s->capacity_bytes = INT64_MAX;
+        return FM_OK;
+    }
+    fm_status status = open_device(s, err);
+    if (status != FM_OK) fm_session_close(s);
+    return status;
+}
+
+void fm_session_close(struct fm_session *s)
+{
+    if (s->worker) fm_worker_stop(s->worker);
+    if (s->device) fm_reply_release(s->device);
+    fm_free(s->device);
+    fm_cache_close(&s->cache);
+    fm_workspaces_release(&s->workspaces);
+    fm_planner_release(&s->planner);
+    fm_program_release(&s->program);
+    *s = (struct fm_session){ .cache = { .fd = -1 } };
+}
+
+/* ---- workspaces ---- */
+
+static fm_status store_answers(struct fm_session *s, const struct fm_reply *reply, struct fm_err *err)
+{
+    for (size_t i = 0; i < reply->answers; i++) {
+        const struct fm_answer *a = &reply->answer[i];
+        struct fm_workspace_entry entry = { .key = a->key, .unsupported = a->unsupported, .candidates.count = a->count };
+        (void)snprintf(entry.reason, sizeof entry.reason, "%s", a->reason);
+        for (uint32_t k = 0; k < a->count && k < FM_MAX_CANDIDATES; k++) {
+            entry.candidates.item[k].workspace_bytes = a->candidate[k].bytes;
+            (void)snprintf(entry.candidates.item[k].what, sizeof entry.candidates.item[k].what, "%s", a->candidate[k].what);
+        }
+        fm_status status = fm_workspaces_add(&s->workspaces, &entry, err);
+        if (status != FM_OK) return status;
+        fm_cache_append(&s->cache, &entry);
+    }
+    return FM_OK;
+}
+
+/* asks the device about the problems of the last program that it was never asked about */
+static fm_status learn_workspaces(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_err *err)
+{
+    struct fm_request request = { .kind = FM_REQUEST_WORKSPACES, .batch = batch.train, .val_batch = batch.val,
+                                  .fixed_batch = batch.fixed_batch };
+    struct fm_workspaces asked = { 0 };
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < s->program.call_count && status == FM_OK; i++) {
+        struct fm_workspace_entry entry = { .key = s->program.call[i].key };
+        if (!entry.key || fm_workspaces_find(&s->workspaces, entry.key) || fm_workspaces_find(&asked, entry.key)) continue;
+        status = fm_workspaces_add(&asked, &entry, err);
+    }
+    if (status == FM_OK && asked.count) {
+        struct fm_reply *reply = fm_calloc(1, sizeof *reply);
+        request.key = fm_calloc(asked.count, sizeof *request.key);
+        if (reply && request.key) {
+            fm_cell_to_spec(cell, &request.cell);
+            for (size_t i = 0; i < asked.count; i++) request.key[request.keys++] = asked.entry[i].key;
+            s->workspace_questions += asked.count;
+            status = ask(s, &request, reply, err);
+            if (status == FM_OK) status = store_answers(s, reply, err);
+        } else {
+            status = FM_FAIL(err, FM_NOMEM, "%zu questions", asked.count);
+        }
+        if (reply) fm_reply_release(reply);
+        fm_free(reply);
+    }
+    fm_request_release(&request);
+    fm_workspaces_release(&asked);
+    return status;
+}
+
+/* ---- plans ---- */
+
+fm_status fm_session_plan(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_planned *out,
+                          struct fm_err *err)
+{
+    *out = (struct fm_planned){ 0 };
+    fm_status status = fm_cell_lower(cell, batch, &s->program, err);
+    if (status == FM_OK && !is_none(s)) status = learn_workspaces(s, cell, batch, err);
+    if (status != FM_OK) return status;
+    const struct fm_workspaces *workspaces = is_none(s) ? NULL : &s->workspaces;
+    status = fm_planner_run(&s->planner, &s->program, workspaces, s->capacity_bytes, &out->plan, err);
+    if (status != FM_OK) return status;
+    out->program = fm_program_hash(&s->program);
+    const struct fm_plan *needed = &out->plan;
+    struct fm_plan unlimited;
+    if (!out->plan.fits) {
+        status = fm_planner_run(&s->planner, &s->program, workspaces, INT64_MAX, &unlimited, err);
+        needed = &unlimited;
+    }
+    out->needed_bytes = needed->val.reserved_bytes > needed->train.reserved_bytes ? needed->val.reserved_bytes : needed->train.reserved_bytes;
+    return status;
+}
+
+struct query {
+    struct fm_session *session;
+    const struct fm_cell *cell;
+    int64_t train_batch;            /* 0: the training batch is what is searched */
+};
+
+static fm_status need(void *context, int64_t batch, struct fm_plan_need *out, struct fm_err *err)
+{
+    const struct query *q = context;
+    struct fm_planned planned;
+    struct fm_cell_batch b = { .train = q->train_batch ? q->train_batch : batch };
+    b.val = q->train_batch ? batch : fm_cell_val_batch(q->cell, batch);
+    fm_status status = fm_session_plan(q->session, q->cell, b, &planned, err);
+    if (status != FM_OK) return status;
+    out->fits = planned.plan.fits;
+    out->bytes = (uint64_t)planned.needed_bytes;
+    return FM_OK;
+}
+
+fm_status fm_session_max_batch(struct fm_session *s, const struct fm_cell *cell, int64_t limit, int64_t train_batch,
+                               struct fm_plan_max_answer *out, struct fm_err *err)
+{
+    struct query q = { s, cell, train_batch };
+    struct fm_plan_max_query query = { .need = need, .context = &q, .capacity_bytes = (uint64_t)s->capacity_bytes, .max_batch = limit };
+    return fm_plan_max_batch(&query, out, err);
+}

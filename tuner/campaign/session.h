@@ -1,0 +1,56 @@
+/* A device as the tuner sees it: its inventory, what it answered about workspaces, and plans for it.
+ *
+ * Planning is arithmetic in this process; a worker is only asked for workspaces that no one has asked for before. The
+ * device "none" has no worker: plans are made without workspaces. One session a device and thread. */
+#ifndef FM_TUNER_CAMPAIGN_SESSION_H
+#define FM_TUNER_CAMPAIGN_SESSION_H
+
+#include "probes/memory/planner.h"
+#include "probes/protocol/protocol.h"
+#include "tuner/campaign/cache.h"
+#include "tuner/launcher/launcher.h"
+#include "tuner/search/plan_max.h"
+#include "workloads/strategies/strategies.h"
+
+#include <stdatomic.h>
+
+struct fm_session_config {
+    const char *device;             /* "cpu", "ref", "none" */
+    int32_t threads;                /* 0: all */
+    int64_t memory_bytes;           /* 0: the default: a quarter of what is free, at most 2 GiB */
+    const atomic_bool *cancel;       /* NULL: never */
+};
+
+struct fm_session {
+    struct fm_session_config config;
+    char backend[16], worker_path[512];
+    struct fm_reply *device;        /* inventory; owned */
+    struct fm_worker *worker;       /* for workspaces; started when first needed */
+    struct fm_workspaces workspaces;
+    struct fm_cache cache;
+    struct fm_planner planner;
+    struct fm_program program;      /* the last one lowered */
+    int64_t capacity_bytes;         /* what reserved may reach */
+    uint64_t fingerprint;
+    int64_t requests;               /* numbers them */
+    uint64_t workspace_questions;   /* asked of the device, not found in the cache */
+};
+
+/* FM_UNSUPPORTED: no such device here, with what there is. FM_FAILED: its worker does not start. */
+fm_status fm_session_open(struct fm_session *session, const struct fm_session_config *config, struct fm_err *err) FM_MUST_USE;
+void fm_session_close(struct fm_session *session);
+
+struct fm_planned {
+    struct fm_plan plan;            /* within the capacity; an OOM is data */
+    int64_t needed_bytes;           /* reserved if there were no capacity; = the plan's when it fits */
+    uint64_t program;               /* hash of the step program */
+    uint64_t keys;                  /* problems in it */
+};
+/* FM_UNSUPPORTED with the reason if the device cannot run the cell */
+fm_status fm_session_plan(struct fm_session *session, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_planned *out,
+                          struct fm_err *err) FM_MUST_USE;
+/* The largest training batch (with validation as the cell says), or with train_batch given the largest validation batch. */
+fm_status fm_session_max_batch(struct fm_session *session, const struct fm_cell *cell, int64_t limit, int64_t train_batch,
+                               struct fm_plan_max_answer *out, struct fm_err *err) FM_MUST_USE;
+
+#endif

@@ -1,0 +1,122 @@
+/* fillmark plan: the same cells by arithmetic alone. Its records are those of a run, kept in memory and folded likewise. */
+#include "tuner/commands.h"
+
+#include "results/fold.h"
+#include "tuner/base/memory.h"
+#include "tuner/campaign/record.h"
+#include "tuner/records.h"
+#include "tuner/space.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct planning {
+    const struct fm_options *options;
+    struct fm_session session;
+    struct fm_space space;
+    struct fm_records records;
+};
+
+static fm_status put(struct planning *p, cJSON *record, struct fm_err *err)
+{
+    if (!record) return FM_FAIL(err, FM_NOMEM, "a record");
+    if (!cJSON_GetObjectItemCaseSensitive(record, "device"))
+        (void)cJSON_AddStringToObject(record, "device", p->session.device->device_id);
+    return fm_records_add(&p->records, record, err);
+}
+
+/* the rows of one batch */
+static fm_status plan_batch(struct planning *p, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_err *err)
+{
+    struct fm_planned planned;
+    fm_status status = fm_session_plan(&p->session, cell, batch, &planned, err);
+    if (status != FM_OK) return status;
+    struct fm_row row = { .cell = cell, .batch = batch.train, .val_batch = batch.val, .role = "plan", .launch = 1, .planned = &planned,
+                          .outcome = FM_OUTCOME_planned };
+    status = put(p, fm_record_row(&row), err);
+    if (status != FM_OK || !batch.val || !planned.plan.val.reserved_bytes) return status;
+    row.val = true;
+    return put(p, fm_record_row(&row), err);
+}
+
+/* what a plan decides: a verdict that is no measurement */
+static fm_status put_verdict(struct planning *p, const struct fm_cell *cell, const char *outcome, const char *reason, int64_t train,
+                             int64_t val, struct fm_err *err)
+{
+    char id[17];
+    cJSON *o = cJSON_CreateObject(), *max = NULL;
+    fm_cell_id_text(cell, id);
+    bool good = o && cJSON_AddStringToObject(o, "kind", "verdict") && cJSON_AddNumberToObject(o, "v", 1) &&
+                cJSON_AddStringToObject(o, "cell", id) && cJSON_AddStringToObject(o, "outcome", outcome) &&
+                cJSON_AddStringToObject(o, "reason", reason) && cJSON_AddBoolToObject(o, "certified", 0);
+    if (good && train >= 0) {
+        max = cJSON_AddObjectToObject(o, "max_batch");
+        good = max && cJSON_AddNumberToObject(max, "train", (double)train) && (val < 0 || cJSON_AddNumberToObject(max, "val", (double)val)) &&
+               cJSON_AddNumberToObject(o, "planned_batch", (double)train);
+    }
+    if (good) return put(p, o, err);
+    cJSON_Delete(o);
+    return FM_FAIL(err, FM_NOMEM, "a record");
+}
+
+/* val=max: the largest validation batch beside the training batch */
+static fm_status val_batch_of(struct planning *p, const struct fm_cell *cell, int64_t train, int64_t *val, struct fm_err *err)
+{
+    struct fm_plan_max_answer answer;
+    *val = fm_cell_val_batch(cell, train);
+    if (strcmp(cell->value[FM_STRATEGY_VAL_BATCH], "max") != 0 || p->options->batch) return FM_OK;
+    fm_status status = fm_session_max_batch(&p->session, cell, p->options->max_batch, train, &answer, err);
+    if (status == FM_OK) *val = answer.max_batch;
+    return status;
+}
+
+static fm_status plan_cell(struct planning *p, size_t index, struct fm_err *err)
+{
+    const struct fm_cell *cell = &p->space.cell[index];
+    struct fm_plan_max_answer answer = { 0 };
+    struct fm_err why = { 0 };
+    fm_status status = put(p, fm_record_cell(&p->session, cell, p->space.reproduce[index], err), err);
+    if (status != FM_OK) return status;
+    bool limited = p->session.capacity_bytes != INT64_MAX || p->options->max_batch != FM_SEARCH_BATCH_LIMIT;
+    if (limited) status = fm_session_max_batch(&p->session, cell, p->options->max_batch, 0, &answer, &why);
+    int64_t batch = p->options->batch ? p->options->batch : limited && answer.max_batch ? answer.max_batch : 1;
+    int64_t val = 0;
+    if (status == FM_OK) status = val_batch_of(p, cell, batch, &val, &why);
+    if (status == FM_OK) status = plan_batch(p, cell, (struct fm_cell_batch){ .train = batch, .val = val }, &why);
+    if (status == FM_UNSUPPORTED || status == FM_INVALID) return put_verdict(p, cell, "unsupported", why.text, -1, -1, err);
+    if (status != FM_OK) return FM_FAIL(err, status, "%s", why.text);
+    int64_t top_val = limited && answer.max_batch ? p->options->batch ? fm_cell_val_batch(cell, answer.max_batch) : val : -1;
+    return put_verdict(p, cell, "planned", "", limited ? answer.max_batch : -1, top_val, err);
+}
+
+static fm_status plan_device(const struct fm_options *o, const char *device, struct fm_records *records, struct fm_err *err)
+{
+    struct planning p = { .options = o };
+    struct fm_session_config config = { .device = strcmp(device, "all") == 0 ? "cpu" : device, .threads = (int32_t)o->threads,
+                                        .memory_bytes = o->memory_bytes };
+    fm_status status = fm_session_open(&p.session, &config, err);
+    if (status != FM_OK) return status;
+    p.records = *records;
+    if (!p.records.count) status = put(&p, fm_record_run("run", o, &p.session, 1), err);
+    if (status == FM_OK) status = fm_space_build(o, config.device, &p.space, err);
+    for (size_t i = 0; i < p.space.count && status == FM_OK; i++) status = plan_cell(&p, i, err);
+    *records = p.records;
+    fm_space_release(&p.space);
+    fm_session_close(&p.session);
+    return status;
+}
+
+fm_status fm_command_plan(const struct fm_options *o, struct fm_err *err)
+{
+    struct fm_records records = { 0 };
+    struct fm_result result;
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < o->device.count && status == FM_OK; i++) status = plan_device(o, o->device.item[i], &records, err);
+    if (status == FM_OK) status = fm_result_fold(&records, &result, err);
+    if (status == FM_OK) {
+        status = fm_print_result(&result, o->json, err);
+        fm_result_release(&result);
+    }
+    fm_records_release(&records);
+    return status;
+}

@@ -1,0 +1,18 @@
+/* The commands of fillmark, one file each. What they print goes to stdout, what they do to stderr. */
+#ifndef FM_TUNER_COMMANDS_H
+#define FM_TUNER_COMMANDS_H
+
+#include "results/fold.h"
+#include "tuner/options.h"
+
+fm_status fm_command(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
+
+fm_status fm_command_run(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
+fm_status fm_command_plan(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
+fm_status fm_command_show(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
+fm_status fm_command_report(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
+
+/* the ranked table, or the result as JSON, on stdout */
+fm_status fm_print_result(const struct fm_result *result, bool json, struct fm_err *err) FM_MUST_USE;
+
+#endif

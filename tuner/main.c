@@ -1,0 +1,20 @@
+#include "tuner/commands.h"
+
+#include "tuner/base/log.h"
+#include "tuner/options.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+int main(int argc, char **argv)
+{
+    struct fm_options options;
+    struct fm_err err = { 0 };
+    (void)signal(SIGPIPE, SIG_IGN);
+    fm_status status = fm_options_parse(argc, argv, &options, &err);
+    if (status == FM_OK) status = fm_command(&options, &err);
+    if (status != FM_OK) fm_log(status == FM_INTERRUPTED ? FM_LOG_WARN : FM_LOG_ERROR, "%s", err.text[0] ? err.text : fm_status_text(status));
+    fm_options_release(&options);
+    if (fflush(stdout) != 0 && status == FM_OK) status = FM_IO;
+    return (int)status;
+}
