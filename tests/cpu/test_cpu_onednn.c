@@ -4,7 +4,7 @@
 #include "probes/backends/cpu/backend.h"
 #include "probes/backends/ref/ref.h"
 #include "tests/support/case.h"
-#include "tuner/base/memory.h"
+#include "tuner/base/rng.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,8 +29,8 @@ static const struct conv_case conv_cases[] = {
     { "16 to 16", 3, 2, 16, 16, 1, 0, 0, { 6, 5, 9 }, { 3, 3, 3 }, { 1, 1, 1 }, { 1, 1, 1 }, { 1, 1, 1 }, { 0 } },
     { "8 to 8", 3, 1, 8, 8, 1, 0, 1, { 6, 5, 9 }, { 3, 3, 3 }, { 1, 1, 1 }, { 1, 1, 1 }, { 1, 1, 1 }, { 0 } },
     { "32 to 16", 3, 1, 32, 16, 1, 0, 0, { 4, 5, 7 }, { 3, 3, 3 }, { 1, 1, 1 }, { 1, 1, 1 }, { 1, 1, 1 }, { 0 } },
-    { "many positions", 3, 1, 6, 8, 1, 0, 1, { 19, 15, 16 }, { 3, 3, 3 }, { 1, 1, 1 }, { 1, 1, 1 }, { 1, 1, 1 }, { 0 } },
-    { "many positions, lopsided", 2, 1, 16, 24, 2, 0, 1, { 68, 65 }, { 2, 3 }, { 1, 1 }, { 0, 2 }, { 2, 1 }, { 0 } },
+    { "many positions", 3, 1, 4, 5, 1, 0, 1, { 19, 15, 16 }, { 3, 3, 3 }, { 1, 1, 1 }, { 1, 1, 1 }, { 1, 1, 1 }, { 0 } },
+    { "many positions, lopsided", 2, 1, 8, 12, 2, 0, 1, { 68, 65 }, { 2, 3 }, { 1, 1 }, { 0, 2 }, { 2, 1 }, { 0 } },
     { "many positions, depthwise", 2, 1, 19, 19, 19, 0, 1, { 72, 65 }, { 3, 5 }, { 1, 1 }, { 1, 2 }, { 1, 1 }, { 0 } },
     { "many positions, turned", 2, 1, 9, 5, 1, 1, 1, { 72, 65 }, { 3, 2 }, { 1, 1 }, { 1, 0 }, { 1, 1 }, { 0 } },
     { "5 to 7", 3, 2, 5, 7, 1, 0, 1, { 4, 5, 6 }, { 3, 2, 1 }, { 1, 2, 1 }, { 1, 0, 0 }, { 1, 1, 1 }, { 0 } },
@@ -146,7 +146,60 @@ static void convolutions_f32(void **state)
 static void convolutions_bf16(void **state)
 {
     (void)state;
-    for (enum layout layout = IMAGES; layout < LAYOUTS; layout++) every_convolution(FM_BF16, layout);
+    every_convolution(FM_BF16, IMAGES);
+    every_convolution(FM_BF16, SLICED);
+}
+
+static uint64_t draws;
+
+static int64_t draw(int64_t below)
+{
+    return (int64_t)(fm_rng_u64(2026, 1, draws++) % (uint64_t)below);
+}
+
+/* Shapes nobody would write by hand; they found what onednn_conv.c and onednn_pointwise.c go round. */
+static struct conv_case random_conv(void)
+{
+    static const int64_t channels[] = { 1, 2, 3, 4, 5, 7, 8, 12, 15, 16, 17, 24, 31, 32, 33 };
+    enum { CHANNELS = sizeof channels / sizeof *channels };
+    struct conv_case t = { .name = "random", .space = 2 + (int)draw(2), .batch = 1 + draw(3), .groups = 1 };
+    t.in = channels[draw(CHANNELS)], t.out = channels[draw(CHANNELS)];
+    t.bias = (int)draw(2), t.transposed = draw(4) == 0;
+    switch (draw(6)) {
+    case 0: t.groups = 2, t.in *= 2, t.out *= 2; break;
+    case 1: t.out = t.in, t.groups = (int)t.in; break;
+    default: break;
+    }
+    bool uniform = draw(3) > 0, wide = draw(5) == 0;
+    for (int d = 0; d < t.space; d++) {
+        bool same = uniform && d > 0;
+        t.kernel[d] = same ? t.kernel[0] : 1 + draw(4);
+        t.stride[d] = same ? t.stride[0] : draw(2) ? 1 : 1 + (int)draw(3);
+        t.dilation[d] = same ? t.dilation[0] : draw(4) ? 1 : 2;
+        t.padding[d] = same ? t.padding[0] : (int)draw((t.kernel[d] - 1) * t.dilation[d] + 1);
+        t.size[d] = (t.kernel[d] - 1) * t.dilation[d] + 1 + draw(t.space == 2 ? 14 : 6);
+    }
+    if (wide) t.size[t.space - 1] += 50;
+    return t;
+}
+
+static void random_convolutions(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 24; i++) {
+        struct conv_case t = random_conv();
+        enum layout layout = (enum layout)draw(LAYOUTS);
+        enum fm_dtype dtype = draw(2) ? FM_F32 : FM_BF16;
+        for (enum fm_kernel kernel = FM_K_CONV; kernel <= FM_K_CONV_WGRAD; kernel++) {
+            struct fm_case c;
+            build_conv(&c, &t, kernel, dtype, layout);
+            char name[128];
+            snprintf(name, sizeof name, "random %d: %lld to %lld, %d groups, kernel %lld %lld, stride %d %d, padding %d %d, dilation %d %d",
+                     i, (long long)t.in, (long long)t.out, t.groups, (long long)t.kernel[0], (long long)t.kernel[1], t.stride[0],
+                     t.stride[1], t.padding[0], t.padding[1], t.dilation[0], t.dilation[1]);
+            agree(&c, name, layout_names[layout], dtype, true);
+        }
+    }
 }
 
 struct product_case {
@@ -206,6 +259,30 @@ static void build_product(struct fm_case *c, const struct product_case *t, enum 
     for (uint32_t i = 1; i < 1 + c->n_in; i++) fm_case_random(c, i, -1, 1, 5 + i);
 }
 
+/* inputs of two types, outputs of a third: computed in f32 */
+static void mixed_types(void **state)
+{
+    (void)state;
+    static const enum fm_dtype mixes[][3] = { { FM_F32, FM_BF16, FM_BF16 }, { FM_BF16, FM_F32, FM_F32 },
+                                              { FM_F32, FM_BF16, FM_F32 }, { FM_BF16, FM_F32, FM_BF16 } };
+    for (size_t m = 0; m < sizeof mixes / sizeof *mixes; m++) {
+        struct fm_case c;
+        for (enum fm_kernel kernel = FM_K_CONV; kernel <= FM_K_CONV_WGRAD; kernel++)
+            for (size_t i = 0; i < sizeof conv_cases / sizeof *conv_cases; i += 5) {
+                build_conv(&c, &conv_cases[i], kernel, FM_F32, IMAGES);
+                for (uint32_t k = 0; k < 3; k++) c.operand[k].dtype = (uint8_t)mixes[m][k];
+                for (uint32_t k = 1; k < 3; k++) fm_case_random(&c, k, -1, 1, 3 + k);
+                agree(&c, conv_cases[i].name, "mixed", FM_BF16, true);
+            }
+        for (size_t i = 0; i < sizeof product_cases / sizeof *product_cases; i++) {
+            build_product(&c, &product_cases[i], FM_F32);
+            for (uint32_t k = 0; k < 3; k++) c.operand[k].dtype = (uint8_t)mixes[m][k];
+            for (uint32_t k = 1; k < 3; k++) fm_case_random(&c, k, -1, 1, 3 + k);
+            agree(&c, product_cases[i].name, "mixed", FM_BF16, true);
+        }
+    }
+}
+
 static void every_product(enum fm_dtype dtype)
 {
     for (size_t i = 0; i < sizeof product_cases / sizeof *product_cases; i++) {
@@ -240,6 +317,8 @@ int main(void)
         cmocka_unit_test(convolutions_bf16),
         cmocka_unit_test(products_f32),
         cmocka_unit_test(products_bf16),
+        cmocka_unit_test(mixed_types),
+        cmocka_unit_test(random_convolutions),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     fm_backend_cpu.close(cpu);

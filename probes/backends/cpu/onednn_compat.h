@@ -7,7 +7,7 @@
 #ifndef FM_PROBES_BACKENDS_CPU_ONEDNN_COMPAT_H
 #define FM_PROBES_BACKENDS_CPU_ONEDNN_COMPAT_H
 
-#include "oneapi/dnnl/dnnl.h"
+#include <oneapi/dnnl/dnnl.h>
 
 #include <stdbool.h>
 #include <stddef.h>
