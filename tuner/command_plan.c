@@ -106,15 +106,100 @@ static fm_status plan_device(const struct fm_options *o, const char *device, str
     return status;
 }
 
+/* ---- as text ---- */
+
+static void write_batch(struct fm_buf *out, int64_t batch)
+{
+    if (batch < 0) fm_buf_printf(out, "  %9s", "–");
+    else fm_buf_printf(out, "  %9lld", (long long)batch);
+}
+
+static void write_mib(struct fm_buf *out, int64_t bytes)
+{
+    if (bytes <= 0) fm_buf_printf(out, "  %10s", "–");
+    else fm_buf_printf(out, "  %10.1f", (double)bytes / (1024.0 * 1024));
+}
+
+static void write_breakdown(struct fm_buf *out, const struct fm_result_row *row)
+{
+    const cJSON *part = NULL, *all = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(row->record, "planned"), "breakdown");
+    const char *gap = "    at the peak: ";
+    cJSON_ArrayForEach(part, all) {
+        if (part->valuedouble <= 0) continue;
+        fm_buf_printf(out, "%s%s %.1f MiB", gap, part->string, part->valuedouble / (1024.0 * 1024));
+        gap = ", ";
+    }
+    fm_buf_putc(out, '\n');
+}
+
+static const struct fm_result_row *row_of(const struct fm_result *result, size_t cell, bool val)
+{
+    for (size_t i = 0; i < result->row_count; i++)
+        if (result->rows[i].cell == cell && result->rows[i].val == val) return &result->rows[i];
+    return NULL;
+}
+
+/* the values of a cell that are not the default, after its network */
+static void write_cell_name(struct fm_buf *out, const struct fm_result_cell *cell)
+{
+    fm_buf_printf(out, "%s  %s ", cell->device, cell->workload);
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, cell->strategies) {
+        enum fm_strategy_id id = fm_strategy_find(item->string);
+        bool plain = id < FM_STRATEGY_COUNT && fm_strategies[id]->text && strcmp(fm_strategies[id]->text, item->valuestring) == 0;
+        if (strcmp(item->string, "precision") == 0 || !plain) fm_buf_printf(out, " %s=%s", item->string, item->valuestring);
+    }
+    fm_buf_putc(out, '\n');
+}
+
+static void write_plans(const struct fm_result *result, struct fm_buf *out)
+{
+    fm_buf_puts(out, "planned, nothing was run. MiB; peaks at the batch named\n");
+    fm_buf_printf(out, "    %9s  %9s  %9s  %10s  %10s  %10s  %10s\n", "max batch", "max batch", "planned", "train", "train", "val", "workspace");
+    fm_buf_printf(out, "    %9s  %9s  %9s  %10s  %10s  %10s  %10s\n", "train", "val", "batch", "allocated", "reserved", "reserved", "largest");
+    for (size_t i = 0; i < result->cell_count; i++) {
+        const struct fm_result_cell *cell = &result->cells[i];
+        const struct fm_result_row *train = row_of(result, i, false), *val = row_of(result, i, true);
+        write_cell_name(out, cell);
+        if (!train) {
+            fm_buf_printf(out, "    %s: %s\n", cell->outcome, cell->reason);
+            continue;
+        }
+        fm_buf_puts(out, "  ");
+        write_batch(out, cell->max_train);
+        write_batch(out, cell->max_val);
+        write_batch(out, train->batch);
+        write_mib(out, train->planned.allocated_bytes);
+        write_mib(out, train->planned.reserved_bytes);
+        write_mib(out, val ? val->planned.reserved_bytes : -1);
+        write_mib(out, train->planned.workspace_bytes);
+        fm_buf_putc(out, '\n');
+        write_breakdown(out, train);
+    }
+}
+
+static fm_status print_plans(const struct fm_result *result, struct fm_err *err)
+{
+    struct fm_buf text = FM_BUF((size_t)64 << 20);
+    write_plans(result, &text);
+    fm_status status = FM_OK;
+    if (!fm_buf_ok(&text)) status = FM_FAIL(err, FM_NOMEM, "the table");
+    else if (fwrite(fm_buf_text(&text), 1, text.bytes, stdout) != text.bytes) status = FM_FAIL(err, FM_IO, "writing to standard output failed");
+    fm_buf_release(&text);
+    return status;
+}
+
 fm_status fm_command_plan(const struct fm_options *o, struct fm_err *err)
 {
     struct fm_records records = { 0 };
     struct fm_result result;
     fm_status status = FM_OK;
     for (size_t i = 0; i < o->device.count && status == FM_OK; i++) status = plan_device(o, o->device.item[i], &records, err);
+    cJSON *end = status == FM_OK ? fm_record_end(&(struct fm_campaign_totals){ 0 }, false) : NULL;
+    if (status == FM_OK) status = end ? fm_records_add(&records, end, err) : FM_FAIL(err, FM_NOMEM, "a record");
     if (status == FM_OK) status = fm_result_fold(&records, &result, err);
     if (status == FM_OK) {
-        status = fm_print_result(&result, o->json, err);
+        status = o->json ? fm_print_result(&result, true, err) : print_plans(&result, err);
         fm_result_release(&result);
     }
     fm_records_release(&records);
