@@ -1,5 +1,5 @@
-/* A probe in the order that certifies it: model, training until memory settles, timed training steps, validation until
- * it settles, training again. */
+/* A probe in the order that certifies it, which is the planner's: model, training until memory settles, validation until it
+ * settles, training again. The timed training steps come last, so that their number cannot change what was certified. */
 #include "probes/worker/probe.h"
 
 #include "probes/measure/stopping.h"
@@ -141,8 +141,7 @@ static fm_status run_training(struct probe *p, struct fm_err *err)
     fm_status status = fm_engine_run(&p->engine, FM_SECTION_INIT, NULL, err);
     if (status != FM_OK || !p->request->batch) return status;
     status = fm_engine_run(&p->engine, FM_SECTION_TRAIN_FIRST, NULL, err);
-    if (status == FM_OK) status = fm_engine_settle(&p->engine, FM_SECTION_TRAIN, p->request->train_steps, err);
-    return status == FM_OK ? timed_steps(p, err) : status;
+    return status == FM_OK ? fm_engine_settle(&p->engine, FM_SECTION_TRAIN, p->request->train_steps, err) : status;
 }
 
 static fm_status run_validation(struct probe *p, struct fm_err *err)
@@ -218,6 +217,7 @@ void fm_worker_probe(const struct fm_backend_ops *ops, struct fm_backend *backen
     if (status == FM_OK) {
         status = run_training(&p, &err);
         if (status == FM_OK) status = run_validation(&p, &err);
+        if (status == FM_OK && request->batch) status = timed_steps(&p, &err);
         if (status == FM_OK) status = fm_engine_check(&p.engine, &err);
         report(&p, status);
     }
