@@ -34,6 +34,9 @@ fm_status fm_dnn_open(struct fm_dnn **out, int threads, struct fm_err *err)
                          dnn->version);
         goto out;
     }
+    /* The process's cache takes layouts that differ in strides of size-1 dimensions for one: an answer about workspace
+     * would depend on what ran before. Plans are kept by problem here, so that nothing is made twice without it. */
+    FM_TRY(fm_dnn_check(dnnl_set_primitive_cache_capacity(0), "primitive cache", err));
     FM_TRY(fm_dnn_check(dnnl_engine_create(&dnn->engine, dnnl_cpu, 0), "CPU engine", err));
     FM_TRY(fm_dnn_check(dnnl_stream_create(&dnn->stream, dnn->engine, dnnl_stream_default_flags), "stream", err));
     *out = dnn;
