@@ -1,0 +1,39 @@
+# Plans, shows and devices: what needs no execution. The peaks are PyTorch's own (tests/data/torch_peaks.tsv).
+. "$(dirname "$0")/common.sh"
+
+# peak MIB options...: planned allocated peak of training
+peak() {
+    local want=$1
+    shift
+    wants 0 "$FILLMARK" plan --device none --loop plain --accounting dispatch --json "$@"
+    local bytes
+    bytes=$(sed -n 's/.*"allocated_bytes":[[:space:]]*\([0-9]*\).*/\1/p' out.txt | head -1)
+    awk -v b="$bytes" -v w="$want" 'BEGIN { m = b / 1048576; exit !(m > w * 0.999 && m < w * 1.001) }' || fail "$bytes bytes, not $want MiB: $*"
+}
+
+unet=(--workload denseunet3d --batch 1)
+peak 16768.741 "${unet[@]}"
+peak 10340.565 "${unet[@]}" --precision fp16
+peak 8787.440 "${unet[@]}" --checkpoint blocks
+light=(--workload denseunet3d --set base_channels=8 --set levels=3 --set input=64x64x64 --batch 4)
+peak 1763.420 "${light[@]}"
+peak 1181.957 "${light[@]}" --precision fp16
+peak 199.330 --workload segformer --set input=224x224 --batch 2
+peak 178.881 --workload segformer --set input=224x224 --batch 2 --precision fp16
+peak 1603.667 --workload segformer --set variant=b2 --set input=256x256 --batch 4
+peak 1394.232 --workload segformer --set variant=b2 --set input=256x256 --batch 4 --precision fp16
+
+wants 0 "$FILLMARK" plan --device none --workload denseunet3d --memory 24GiB
+says out.txt "planned, nothing was run"
+wants 0 "$FILLMARK" show workloads
+says out.txt "segformer"
+wants 0 "$FILLMARK" show workload denseunet3d --layers
+cmp -s out.txt "$FM_SOURCE_DIR/tests/data/layers/a_denseunet3d_c16.tsv" || fail "layers are not the published table"
+wants 0 "$FILLMARK" show workload segformer --json
+says out.txt '"parameters"'
+wants 0 "$FILLMARK" show workload segformer --yaml
+wants 0 "$FILLMARK" devices
+says out.txt "cpu"
+wants 0 "$FILLMARK" devices --json
+wants 0 "$FILLMARK" --help
+wants 0 "$FILLMARK" --version
