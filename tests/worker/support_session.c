@@ -119,7 +119,7 @@ static fm_status tap_run(struct fm_backend *tapped, const struct fm_launch *l, s
 {
     struct fm_session *s = (void *)tapped;
     enum fm_kernel kernel = l->problem.kernel;
-    if (kernel == FM_K_ADAM || kernel == FM_K_SGD) take_gradients(s, l);
+    if (!s->no_gradients && (kernel == FM_K_ADAM || kernel == FM_K_SGD)) take_gradients(s, l);
     fm_status status = s->device->run(s->backend, l, err);
     if (status != FM_OK) return status;
     bool logits = s->engine.validating ? kernel == FM_K_ARGMAX : kernel == FM_K_SOFTMAX && l->problem.attr->mode == 1;
@@ -287,19 +287,51 @@ uint64_t fm_session_gradient_hash(const struct fm_session *s)
     return hash;
 }
 
+struct difference { double error, norm; };
+
+static void add_difference(struct difference *d, const double *x, const double *y, int64_t count)
+{
+    for (int64_t k = 0; k < count; k++) {
+        d->error += (x[k] - y[k]) * (x[k] - y[k]);
+        d->norm += y[k] * y[k];
+    }
+}
+
+static double relative(const struct difference *d)
+{
+    return isfinite(d->error) && d->norm > 0 ? sqrt(d->error / d->norm) : (double)INFINITY;
+}
+
+static int64_t same_count(const struct fm_session *a, const struct fm_session *b, uint32_t i)
+{
+    int64_t count = fm_operand_numel(&a->tensor[i].operand);
+    assert_int_equal(a->tensors, b->tensors);
+    assert_int_equal(count, fm_operand_numel(&b->tensor[i].operand));
+    return count;
+}
+
 double fm_session_gradient_difference(const struct fm_session *a, const struct fm_session *b)
 {
-    double error = 0, norm = 0;
-    assert_int_equal(a->tensors, b->tensors);
+    struct difference d = { 0 };
     for (uint32_t i = 0; i < a->tensors; i++) {
+        int64_t count = same_count(a, b, i);
         if (a->tensor[i].buffer) continue;
-        const double *x = a->tensor[i].gradient, *y = b->tensor[i].gradient;
-        int64_t count = fm_operand_numel(&a->tensor[i].operand);
-        assert_true(x && y && count == fm_operand_numel(&b->tensor[i].operand));
-        for (int64_t k = 0; k < count; k++) {
-            error += (x[k] - y[k]) * (x[k] - y[k]);
-            norm += y[k] * y[k];
-        }
+        assert_true(a->tensor[i].gradient && b->tensor[i].gradient);
+        add_difference(&d, a->tensor[i].gradient, b->tensor[i].gradient, count);
     }
-    return isfinite(error) && norm > 0 ? sqrt(error / norm) : (double)INFINITY;
+    return relative(&d);
+}
+
+double fm_session_parameter_difference(const struct fm_session *a, const struct fm_session *b)
+{
+    struct difference d = { 0 };
+    for (uint32_t i = 0; i < a->tensors; i++) {
+        int64_t count = same_count(a, b, i);
+        if (a->tensor[i].buffer) continue;
+        double *x = fm_session_read(a, &a->tensor[i]), *y = fm_session_read(b, &b->tensor[i]);
+        add_difference(&d, x, y, count);
+        fm_free(x);
+        fm_free(y);
+    }
+    return relative(&d);
 }

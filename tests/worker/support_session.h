@@ -35,6 +35,7 @@ struct fm_session {
     uint64_t seed;                      /* 0: 1 */
     int32_t threads;                    /* 0: 1, as oneDNN threads that wait spin, and tests run side by side */
     bool poison;
+    bool no_gradients;                  /* do not copy them: many steps */
     /* overwrites what was drawn for a parameter, a buffer (index: of its own kind) or an input; NULL: nothing does */
     void (*parameter)(const struct fm_session_tensor *tensor, uint32_t index, double *value);
     void (*input)(const struct fm_operand *operand, enum fm_input input, double *value);
@@ -68,6 +69,8 @@ uint64_t fm_session_hash(const struct fm_session *s);
 uint64_t fm_session_gradient_hash(const struct fm_session *s);
 /* |a - b| / |b| in L2 over the gradients of all parameters; NaN anywhere: infinity */
 double fm_session_gradient_difference(const struct fm_session *a, const struct fm_session *b);
+/* the same over the trained parameters' values now */
+double fm_session_parameter_difference(const struct fm_session *a, const struct fm_session *b);
 
 /* whether the cpu backend can run a dtype here, e.g. bf16 */
 bool fm_session_supported(const struct fm_backend_ops *device, const struct fm_cell *cell);
