@@ -67,7 +67,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .commands = PLAN, AT(batch), .text = "none", .word = "none", .lo = 1, .hi = FM_SEARCH_BATCH_LIMIT,
         .no_range = true, .help = "plan this batch; none: the largest that fits" },
     [FM_OPTION_TIME_BUDGET] = { .name = "time-budget", .argument = "TIME", .kind = FM_OPTION_DURATION,
-        .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(time_budget_ns), .text = "4m", .word = "none",
+        .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(time_budget_ns), .text = "210s", .word = "none",
         .lo = SECOND_NS / 1000, .hi = YEAR_NS, .no_range = true,
         .help = "time for the whole run, as 90s, 4m, 1.5h or none; what it leaves out is listed" },
     [FM_OPTION_DEADLINE] = { .name = "deadline", .argument = "TIME", .kind = FM_OPTION_DURATION,
@@ -113,7 +113,7 @@ const struct fm_command_row fm_commands[FM_COMMAND_COUNT] = {
 
 /* Largest batches between about 2 and 40 in 2 GiB, over all cells of the default campaign. */
 const struct fm_default_set fm_default_sets[] = {
-    { "denseunet3d", "base_channels", "8" },
+    { "denseunet3d", "base_channels", "4" },
     { "denseunet3d", "levels", "3" },
     { "denseunet3d", "input", "64x64x64" },
     { "segformer", "input", "384x384" },

@@ -56,7 +56,7 @@ static void test_good(void **state)
           "workload=denseunet3d,segformer precision=fp32,bf16 checkpoint=none,blocks channels=1,1/2 "
           "val-batch=same,half "
           "accumulate=1 optimizer-form=foreach zero-grad=none loop=loader accounting=eager device=all memory=auto "
-          "threads=auto search=plan max-batch=none time-budget=240s deadline=120s launches=3 seed=1 -optimizer -out "
+          "threads=auto search=plan max-batch=none time-budget=210s deadline=120s launches=3 seed=1 -optimizer -out "
           "-resume -json -poison -only -batch set.denseunet3d.input=64x64x64 -set.denseunet3d.classes" },
         { "plan", "batch=none precision=fp32,bf16" },
         /* a strategy's list ends the default campaign, not the default sizes; --loop and --seed end neither */
@@ -68,7 +68,7 @@ static void test_good(void **state)
         { "run --workload=segformer,denseunet3d", "workload=segformer,denseunet3d -set.denseunet3d.levels" },
         { "run --set classes=5",
           "set.segformer.classes=5 set.denseunet3d.classes=5 set.denseunet3d.levels=3 precision=fp32" },
-        { "run --set denseunet3d.levels=4", "set.denseunet3d.levels=4 set.denseunet3d.base_channels=8" },
+        { "run --set denseunet3d.levels=4", "set.denseunet3d.levels=4 set.denseunet3d.base_channels=4" },
         { "run --set base_channels=08,16 --set segformer.drop_path=0.10,0.2", "set.denseunet3d.base_channels=8,16 "
                                                                               "set.segformer.drop_path=0.1,0.2" },
         { "run --set classes=5 --set segformer.classes=6,7", "set.segformer.classes=6,7 set.denseunet3d.classes=5" },
@@ -113,7 +113,7 @@ static void test_fields(void **state)
         fm_test_parse("run --memory 2GiB --time-budget 4m --search binsearch --set variant=b1,b2 --json", &o, NULL),
         FM_OK);
     assert_int_equal(o.memory_bytes, INT64_C(2) << 30);
-    assert_int_equal(o.time_budget_ns, INT64_C(240000000000));
+    assert_int_equal(o.time_budget_ns, INT64_C(210000000000));
     assert_int_equal(o.deadline_ns, INT64_C(120000000000));
     assert_int_equal(o.max_batch, FM_SEARCH_BATCH_LIMIT);
     assert_int_equal(o.threads, 0);
