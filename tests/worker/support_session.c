@@ -119,11 +119,11 @@ static fm_status tap_run(struct fm_backend *tapped, const struct fm_launch *l, s
 {
     struct fm_session *s = (void *)tapped;
     enum fm_kernel kernel = l->problem.kernel;
-    if (!s->no_gradients && (kernel == FM_K_ADAM || kernel == FM_K_SGD)) take_gradients(s, l);
+    if (!s->blind && (kernel == FM_K_ADAM || kernel == FM_K_SGD)) take_gradients(s, l);
     fm_status status = s->device->run(s->backend, l, err);
     if (status != FM_OK) return status;
     bool logits = s->engine.validating ? kernel == FM_K_ARGMAX : kernel == FM_K_SOFTMAX && l->problem.attr->mode == 1;
-    if (logits) take_logits(s, l);
+    if (logits && !s->blind) take_logits(s, l);
     if (kernel == FM_K_INPUT && s->input) replace_input(s, l);
     return FM_OK;
 }

@@ -35,7 +35,7 @@ struct fm_session {
     uint64_t seed;                      /* 0: 1 */
     int32_t threads;                    /* 0: 1, as oneDNN threads that wait spin, and tests run side by side */
     bool poison;
-    bool no_gradients;                  /* do not copy them: many steps */
+    bool blind;                         /* copies no gradients and no logits: many steps, or memory watched */
     /* overwrites what was drawn for a parameter, a buffer (index: of its own kind) or an input; NULL: nothing does */
     void (*parameter)(const struct fm_session_tensor *tensor, uint32_t index, double *value);
     void (*input)(const struct fm_operand *operand, enum fm_input input, double *value);

@@ -28,7 +28,7 @@ static struct course course(const struct fm_backend_ops *device, const char *wor
     fm_session_cell(&cell, words);
     c.supported = fm_session_supported(device, &cell);
     if (!c.supported) return c;
-    s = (struct fm_session){ .device = device, .no_gradients = true };
+    s = (struct fm_session){ .device = device, .blind = true };
     fm_session_lower(&s, &cell, (struct fm_cell_batch){ .train = FM_SMALL_BATCH, .fixed_batch = true });
     fm_session_open(&s);
     fm_session_steps(&s, steps);
