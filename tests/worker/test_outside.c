@@ -47,7 +47,7 @@ extern void __libc_free(void *block);
 
 static void *count(void *block)
 {
-    int64_t now = heap_bytes += (int64_t)malloc_usable_size(block), peak = heap_peak;
+    int64_t bytes = (int64_t)malloc_usable_size(block), now = atomic_fetch_add(&heap_bytes, bytes) + bytes, peak = heap_peak;
     heap_calls++;
     while (now > peak && !atomic_compare_exchange_weak(&heap_peak, &peak, now)) continue;
     return block;
