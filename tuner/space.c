@@ -18,7 +18,7 @@ struct axis {
 
 struct ranked {
     struct fm_cell cell;
-    size_t changes, index;          /* axes not at their first value; order of enumeration */
+    size_t changes, index;          /* axes not at their first value; order among equals: workloads take turns */
 };
 
 static size_t axes_of(const struct fm_options *o, const struct fm_workload *w, struct axis *axis)
@@ -58,7 +58,7 @@ static fm_status add(struct list *list, const struct ranked *r, struct fm_err *e
 }
 
 /* every combination of one workload's axes */
-static fm_status enumerate(const struct fm_options *o, const struct fm_workload *w, struct list *list, struct fm_err *err)
+static fm_status enumerate(const struct fm_options *o, size_t workload, const struct fm_workload *w, struct list *list, struct fm_err *err)
 {
     struct axis axis[MAX_AXES];
     size_t n = axes_of(o, w, axis), total = 1;
@@ -68,7 +68,7 @@ static fm_status enumerate(const struct fm_options *o, const struct fm_workload 
             return FM_FAIL(err, FM_INVALID, "more than %d cells of %s; give fewer values", FM_CELLS_MAX, w->name);
     }
     for (size_t k = 0; k < total; k++) {
-        struct ranked r = { .index = list->count };
+        struct ranked r = { .index = k * o->workload.count + workload };
         size_t rest = k;
         fm_cell_default(&r.cell, w);
         for (size_t a = n; a-- > 0;) {
@@ -122,7 +122,7 @@ fm_status fm_space_build(const struct fm_options *o, const char *device, struct 
     *out = (struct fm_space){ 0 };
     for (size_t i = 0; i < o->workload.count && status == FM_OK; i++) {
         const struct fm_workload *w = fm_workload_find(o->workload.item[i], err);
-        status = w ? enumerate(o, w, &list, err) : FM_INVALID;
+        status = w ? enumerate(o, i, w, &list, err) : FM_INVALID;
     }
     if (status == FM_OK && !list.count) status = FM_FAIL(err, FM_INVALID, "--only: no cell has an id that begins so");
     if (status == FM_OK) {
