@@ -377,8 +377,8 @@ static bool as_product(const struct conv *c)
 }
 
 /* oneDNN's bf16 weight gradient (2.6, 3.7) is wrong for some unusual shapes (found by random trials against the oracle): 3-D ones
- * with stride and padding in depth, and those with dilation or wide padding, which read what was never written. They are
- * computed in f32. */
+ * with stride and padding in depth, and those with dilation or more padding than keeps the size. They are computed in
+ * f32. */
 static bool low_precision_is_wrong(const struct conv *c)
 {
     const struct fm_attr *attr = c->problem->attr;
@@ -386,7 +386,7 @@ static bool low_precision_is_wrong(const struct conv *c)
     if (c->compute == FM_F32 || c->roles.direction != FM_DNN_WGRAD) return false;
     if (w->ndim == 5 && attr->stride[0] > 1 && attr->padding[0] > 0) return true;
     for (int d = 0; d < w->ndim - 2; d++)
-        if (attr->dilation[d] != 1 || 2 * attr->padding[d] > w->size[d + 2]) return true;
+        if (attr->dilation[d] != 1 || 2 * attr->padding[d] >= w->size[d + 2]) return true;
     return false;
 }
 
