@@ -10,8 +10,8 @@
  *     fm_session_open(&s);
  *     fm_session_steps(&s, 3);
  *     fm_session_close(&s); */
-#ifndef FM_TESTS_WORKER_SUPPORT_SESSION_H
-#define FM_TESTS_WORKER_SUPPORT_SESSION_H
+#ifndef FM_TESTS_ENGINE_SUPPORT_SESSION_H
+#define FM_TESTS_ENGINE_SUPPORT_SESSION_H
 
 #include "probes/worker/engine.h"
 #include "workloads/strategies/strategies.h"

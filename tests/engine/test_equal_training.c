@@ -4,7 +4,7 @@
  * bit may differ; where sums are taken in another order, only rounding. Accumulation is the mean over micro-batches. */
 #include "probes/backends/cpu/cpu.h"
 #include "probes/backends/ref/ref.h"
-#include "tests/worker/support_session.h"
+#include "tests/engine/support_session.h"
 #include "tuner/base/memory.h"
 #include "tuner/base/rng.h"
 #include "workloads/graph/build.h"

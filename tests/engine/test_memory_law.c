@@ -5,7 +5,7 @@
  * being allocated when it did not, and on every peak up to there. */
 #include "probes/backends/cpu/cpu.h"
 #include "probes/memory/planner.h"
-#include "tests/worker/support_session.h"
+#include "tests/engine/support_session.h"
 #include "tuner/base/memory.h"
 #include "tuner/base/rng.h"
 

@@ -1,4 +1,4 @@
-#include "tests/worker/support_session.h"
+#include "tests/engine/support_session.h"
 
 #include "probes/backends/ref/element.h"
 #include "tuner/base/hash.h"

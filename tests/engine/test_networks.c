@@ -4,7 +4,7 @@
  * learning rate is 0, so that validation sees the parameters of the step. */
 #include "probes/backends/cpu/cpu.h"
 #include "probes/backends/ref/ref.h"
-#include "tests/worker/support_session.h"
+#include "tests/engine/support_session.h"
 #include "tuner/base/memory.h"
 
 #include <math.h>

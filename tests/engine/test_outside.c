@@ -5,7 +5,7 @@
  * when every page of them was written the resident set is that much larger than it was before. */
 #include "probes/backends/cpu/cpu.h"
 #include "probes/memory/planner.h"
-#include "tests/worker/support_session.h"
+#include "tests/engine/support_session.h"
 #include "tuner/base/memory.h"
 
 #include <errno.h>
@@ -173,7 +173,7 @@ static void little_comes_and_goes(void **state)
 {
     (void)state;
     static const struct { const char *words; int32_t threads; } row[] = {
-        { "denseunet3d base_channels=4 levels=2 classes=71 input=16x16x16", 2 },
+        { "denseunet3d base_channels=4 levels=2 classes=71 input=8x8x8", 2 },
         { "denseunet3d base_channels=8 levels=3 classes=71 input=16x24x16 +precision=bf16 +checkpoint=blocks", 1 },
         { "segformer input=96x64", 1 },
         { "segformer variant=b1 input=64x64 +precision=bf16 +accumulate=2 +optimizer_form=for-loop", 1 },
