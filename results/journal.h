@@ -24,6 +24,7 @@
  *            samples_per_s, ...} (absent if nothing was measured; throttled: indices into step_ns), at{op, wanted_bytes}
  *   verdict  cell, outcome, reason, max_batch{train, val}, certified, limited_by, non_monotone, mistrusted,
  *            probes{boundary, ladder, replicate}, search, planned_batch, raw_answer, raw_probes
+ *   learn    cell, batch, outcome, loss_first, loss_last, steps, learned: the check that the network learns one batch
  *   skipped  cell, what, reason
  *   end      wall_ns, measured_ns, overhead_ns, interrupted
  * Where two devices run the same cell, records that name a cell also name its `device`.

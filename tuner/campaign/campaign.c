@@ -38,6 +38,7 @@ struct cell_state {
     bool recorded, searched, skipped;
     struct fm_search search, val_search;
     bool val_searched, limited_by_val, mistrusted;
+    bool learn_checked;             /* also by an earlier run of this campaign */
     int64_t planned_batch;
     enum fm_outcome early;          /* ended before a search: unsupported, ... */
     char reason[240];
@@ -460,6 +461,7 @@ static fm_status learn_cell(struct fm_campaign *c, size_t leader, struct fm_err 
         status = call_worker(c, &q, reply, err);
         if (status == FM_OK && reply->wall_ns > reply->setup_ns) c->totals.steps_ns += reply->wall_ns - reply->setup_ns;
         bool learned = reply->outcome == FM_OUTCOME_ok && reply->train.loss_last < reply->train.loss_first;
+        if (status == FM_OK) status = put(c, fm_record_learn(cell, batch.train, reply, learned), err);
         for (size_t i = leader; i < c->config.cells; i++)
             if (c->state[i].leader == leader && !learned && status == FM_OK) c->state[i].mistrusted = true;
     }
@@ -473,7 +475,7 @@ static fm_status learning(struct fm_campaign *c, struct fm_err *err)
     fm_status status = FM_OK;
     c->progress.stage = "learning";
     for (size_t i = 0; i < c->config.cells && status == FM_OK && c->config.learn; i++) {
-        if (c->state[i].leader != i || !shared_top(c, i)) continue;
+        if (c->state[i].leader != i || c->state[i].learn_checked || !shared_top(c, i)) continue;
         if (!time_for(c, c->probe_ns_mean)) {
             status = skip(c, i, "learning check", err);
             continue;
@@ -548,15 +550,20 @@ static fm_status remember_row(struct fm_campaign *c, const cJSON *row, size_t in
 fm_status fm_campaign_remember(struct fm_campaign *c, const cJSON *record, struct fm_err *err)
 {
     const char *kind = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "kind"));
-    bool cell = kind && strcmp(kind, "cell") == 0, row = kind && strcmp(kind, "row") == 0;
-    if (!cell && !row) return FM_OK;
+    bool cell = kind && strcmp(kind, "cell") == 0, row = kind && strcmp(kind, "row") == 0, learn = kind && strcmp(kind, "learn") == 0;
+    if (!cell && !row && !learn) return FM_OK;
     const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, cell ? "id" : "cell"));
     for (size_t i = 0; id && i < c->config.cells; i++) {
         char text[17];
         fm_cell_id_text(&c->config.cell[i], text);
         if (strcmp(text, id) != 0) continue;
         if (row) return remember_row(c, record, i, err);
-        c->state[i].recorded = true;
+        if (cell) c->state[i].recorded = true;
+        for (size_t k = i; learn && k < c->config.cells; k++) {
+            if (c->state[k].leader != i) continue;
+            c->state[k].learn_checked = true;
+            c->state[k].mistrusted = !cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(record, "learned"));
+        }
     }
     return FM_OK;
 }

@@ -221,3 +221,12 @@ cJSON *fm_record_skipped(const struct fm_cell *cell, const char *what, const cha
     if (!o) return NULL;
     return finish(o, cell_id(o, cell) && text(o, "what", what) && text(o, "reason", reason));
 }
+
+cJSON *fm_record_learn(const struct fm_cell *cell, int64_t batch, const struct fm_reply *reply, bool learned)
+{
+    cJSON *o = begin("learn");
+    if (!o) return NULL;
+    return finish(o, cell_id(o, cell) && number(o, "batch", (double)batch) && text(o, "outcome", fm_outcome_name(reply->outcome)) &&
+                         number(o, "loss_first", reply->train.loss_first) && number(o, "loss_last", reply->train.loss_last) &&
+                         number(o, "steps", reply->train.steps) && truth(o, "learned", learned));
+}

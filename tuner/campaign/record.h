@@ -33,6 +33,8 @@ cJSON *fm_record_start(const struct fm_cell *cell, int64_t batch, int64_t val_ba
 cJSON *fm_record_row(const struct fm_row *row);
 cJSON *fm_record_verdict(const struct fm_verdict *verdict);
 cJSON *fm_record_skipped(const struct fm_cell *cell, const char *what, const char *reason);
+/* the check that a network learns: one batch again and again, dropout off */
+cJSON *fm_record_learn(const struct fm_cell *cell, int64_t batch, const struct fm_reply *reply, bool learned);
 /* "3f2a.." of a cell */
 void fm_cell_id_text(const struct fm_cell *cell, char text[17]);
 /* samples/s of a reply's timed steps: median; NaN without any */
