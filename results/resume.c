@@ -27,35 +27,6 @@ bool fm_probe_has(const struct fm_probe_key *key, const cJSON *record)
     return !key->role || same_text(record, "role", key->role);
 }
 
-static bool whole(const struct fm_probe_found *found, const struct fm_probe_key *key)
-{
-    if ((found->train && !same_text(found->train, "outcome", "ok")) || (found->val && !same_text(found->val, "outcome", "ok")))
-        return true;
-    return (key->batch == 0 || found->train) && (key->val_batch == 0 || found->val) && (found->train || found->val);
-}
-
-struct fm_probe_found fm_resume_find(const struct fm_records *records, const struct fm_probe_key *key)
-{
-    struct fm_probe_found found = { .state = FM_PROBE_ABSENT };
-    for (size_t i = 0; i < records->count; i++) {
-        const cJSON *record = records->item[i];
-        const char *kind = fm_record_kind(record);
-        bool start = strcmp(kind, "start") == 0, row = strcmp(kind, "row") == 0;
-        if ((!start && !row) || !fm_probe_has(key, record)) continue;
-        if (start) {
-            found.tries++;
-            found.train = found.val = NULL;
-        } else if (same_text(record, "phase", "val")) {
-            found.val = record;
-        } else {
-            found.train = record;
-        }
-    }
-    if (whole(&found, key)) found.state = FM_PROBE_DONE;
-    else if (found.tries || found.train || found.val) found.state = found.tries > 1 ? FM_PROBE_CONDEMNED : FM_PROBE_SUSPECT;
-    return found;
-}
-
 #define VALUE_BYTES 160
 
 /* for people; "unknown" if absent */
@@ -86,12 +57,20 @@ static const cJSON *device_of(const cJSON *run, const char *id)
     return NULL;
 }
 
+int64_t fm_resume_capacity(const cJSON *run, const char *device, int64_t otherwise)
+{
+    int64_t bytes;
+    const cJSON *then = run ? device_of(run, device) : NULL;
+    return then && fm_json_i64(then, "capacity_bytes", &bytes) ? bytes : otherwise;
+}
+
 fm_status fm_resume_check(const cJSON *then, const cJSON *now, struct fm_err *err)
 {
-    static const char *const names[] = { "name", "isa", "library", "driver", "threads" };
+    static const char *const names[] = { "name", "isa", "library", "driver", "threads", "capacity_bytes" };
     fm_status status = FM_OK;
     const cJSON *device = NULL;
     FM_TRY(compare("", then, now, "tool", err));
+    FM_TRY(compare("", then, now, "seed", err));
     cJSON_ArrayForEach(device, fm_json_array(now, "devices")) {
         const char *id = fm_json_text(device, "id");
         const cJSON *old = id ? device_of(then, id) : NULL;

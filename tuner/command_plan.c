@@ -93,12 +93,12 @@ static fm_status plan_device(const struct fm_options *o, const char *device, str
 {
     struct planning p = { .options = o };
     struct fm_session_config config = { .device = strcmp(device, "all") == 0 ? "cpu" : device, .threads = (int32_t)o->threads,
-                                        .memory_bytes = o->memory_bytes };
+                                        .memory_bytes = o->memory_bytes, .memory_auto_bytes = fm_options_memory_auto(o) };
     fm_status status = fm_session_open(&p.session, &config, err);
     if (status != FM_OK) return status;
     p.records = *records;
     if (!p.records.count) status = put(&p, fm_record_run("run", o, &p.session, 1), err);
-    if (status == FM_OK) status = fm_space_build(o, config.device, &p.space, err);
+    if (status == FM_OK) status = fm_space_build(o, config.device, p.session.capacity_bytes, &p.space, err);
     for (size_t i = 0; i < p.space.count && status == FM_OK; i++) status = plan_cell(&p, i, err);
     *records = p.records;
     fm_space_release(&p.space);

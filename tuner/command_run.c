@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define MAX_DEVICES 16
-#define MEASURED_NS INT64_C(800000000)
+#define MEASURED_NS INT64_C(500000000)
 
 static atomic_bool cancel;
 
@@ -75,12 +75,11 @@ static fm_status open_devices(struct run *r, struct fm_err *err)
         if (strcmp(name, "all") == 0) name = "cpu";         /* every GPU, or the CPU where there is none: no GPU backend is built */
         struct device_run *d = &r->device[r->devices];
         d->run = r;
-        struct fm_session_config config = { .device = name, .threads = (int32_t)o->threads, .memory_bytes = o->memory_bytes, .cancel = &cancel };
+        struct fm_session_config config = { .device = name, .threads = (int32_t)o->threads, .memory_bytes = o->memory_bytes,
+                                             .memory_auto_bytes = fm_options_memory_auto(o), .cancel = &cancel };
         fm_status status = fm_session_open(&d->session, &config, err);
         if (status != FM_OK) return status;
         r->devices++;
-        status = fm_space_build(o, name, &d->space, err);
-        if (status != FM_OK) return status;
     }
     return FM_OK;
 }
@@ -104,6 +103,8 @@ static void show_progress(void *context, const struct fm_progress *progress)
 static fm_status prepare(struct run *r, struct device_run *d, struct fm_err *err)
 {
     const struct fm_options *o = r->options;
+    fm_status status = fm_space_build(o, d->session.config.device, d->session.capacity_bytes, &d->space, err);
+    if (status != FM_OK) return status;
     struct fm_campaign_config config = {
         .session = &d->session, .cell = d->space.cell, .reproduce = (const char *const *)d->space.reproduce, .cells = d->space.count,
         .search = o->search, .max_batch = o->max_batch, .time_budget_ns = o->time_budget_ns, .deadline_ns = o->deadline_ns,
@@ -115,7 +116,7 @@ static fm_status prepare(struct run *r, struct device_run *d, struct fm_err *err
     for (size_t i = 0; i < r->records.count; i++) {
         const char *device = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(r->records.item[i], "device"));
         if (device && strcmp(device, d->session.device->device_id) != 0) continue;
-        fm_status status = fm_campaign_remember(d->campaign, r->records.item[i], err);
+        status = fm_campaign_remember(d->campaign, r->records.item[i], err);
         if (status != FM_OK) return status;
     }
     return FM_OK;
@@ -159,16 +160,19 @@ static fm_status begin_journal(struct run *r, struct fm_err *err)
 {
     const struct fm_options *o = r->options;
     struct fm_session sessions[MAX_DEVICES];
-    for (size_t i = 0; i < r->devices; i++) sessions[i] = r->device[i].session;
-    fm_status status = fm_journal_open(&r->journal, r->folder, o->resume, &r->records, err);
-    if (status != FM_OK) return status;
-    bool again = r->records.count > 0;
-    cJSON *now = fm_record_run(again ? "resume" : "run", o, sessions, r->devices);
     const cJSON *then = NULL;
-    if (again && now) {
-        status = fm_resume_run(&r->records, &then, err);
-        if (status == FM_OK) status = fm_resume_check(then, now, err);
+    fm_status status = fm_journal_open(&r->journal, r->folder, o->resume, &r->records, err);
+    bool again = status == FM_OK && r->records.count > 0;
+    if (again) status = fm_resume_run(&r->records, &then, err);
+    if (status != FM_OK) return status;
+    for (size_t i = 0; i < r->devices; i++) {
+        struct fm_session *s = &r->device[i].session;
+        /* a quarter of what is free now may be another than it was */
+        if (!o->memory_bytes) s->capacity_bytes = fm_resume_capacity(then, s->device->device_id, s->capacity_bytes);
+        sessions[i] = *s;
     }
+    cJSON *now = fm_record_run(again ? "resume" : "run", o, sessions, r->devices);
+    if (again && now) status = fm_resume_check(then, now, err);
     if (status == FM_OK) return put(r, now, err);
     cJSON_Delete(now);
     return status;
@@ -230,7 +234,7 @@ static fm_status run_all(struct run *r, struct fm_err *err)
     if (done == FM_OK) done = write_results(r, &late);
     if (status == FM_INTERRUPTED) {
         *err = (struct fm_err){ 0 };
-        return FM_FAIL(err, FM_INTERRUPTED, "interrupted; go on with the same command and --out %s --resume", r->folder);
+        return FM_FAIL(err, FM_INTERRUPTED, "interrupted; go on with: fillmark run --resume --out %s", r->folder);
     }
     return done == FM_OK ? FM_OK : FM_FAIL(err, done, "%s", late.text);
 }

@@ -254,6 +254,7 @@ fm_status fm_options_parse(int argc, char **argv, struct fm_options *out, struct
     FM_TRY(read_arguments(&l));
     if (fm_options_prints(out->command)) goto out;
     if (out->config) FM_TRY(fm_config_read(out->config, &l.givens, err));
+    FM_TRY(fm_recorded_read(&l.givens, err));
     FM_TRY(fm_options_resolve(&l.givens, out, err));
 out:
     fm_givens_release(&l.givens);

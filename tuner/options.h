@@ -13,6 +13,7 @@
  * What is not given (also printed by --help):
  *   without a workload, all of them, at sizes that fit small memories; a workload that is named has its published sizes
  *   without workload, set and strategies, a default campaign over several strategies; else each strategy's default
+ *   with --resume, what the journal in --out recorded
  *
  *     struct fm_options options;
  *     status = fm_options_parse(argc, argv, &options, &err);       // always followed by a release
@@ -46,7 +47,7 @@ enum fm_option_id {
     FM_OPTION_COUNT
 };
 
-enum fm_origin { FM_ORIGIN_DEFAULT, FM_ORIGIN_FILE, FM_ORIGIN_FLAG };
+enum fm_origin { FM_ORIGIN_DEFAULT, FM_ORIGIN_RECORD, FM_ORIGIN_FILE, FM_ORIGIN_FLAG };     /* the stronger, the later */
 
 struct fm_texts { char **item; size_t count, capacity; };           /* owned */
 
@@ -87,6 +88,9 @@ struct fm_options {
 /* Also reads the YAML file. `out` is set in every case. FM_INVALID; FM_IO if the file cannot be read; FM_NOMEM. */
 fm_status fm_options_parse(int argc, char **argv, struct fm_options *out, struct fm_err *err) FM_MUST_USE;
 void fm_options_release(struct fm_options *options);
+
+/* the most that `--memory auto` takes of the CPU: less at the sizes for small memories */
+int64_t fm_options_memory_auto(const struct fm_options *options);
 
 /* Commands that only print a text: HELP, VERSION and MAN. FM_NOMEM when it does not fit into `out`. */
 bool fm_options_prints(enum fm_command command);

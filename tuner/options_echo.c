@@ -2,6 +2,7 @@
 #include "tuner/options_internal.h"
 
 #include "tuner/base/memory.h"
+#include "tuner/base/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,9 +11,6 @@ struct echo { const struct fm_options *options; fm_options_pair pair; void *cont
 
 static void number_text(const struct fm_option *o, int64_t n, char *text, size_t bytes)
 {
-    static const struct { int64_t unit; const char *name; } sizes[] = {
-        { INT64_C(1) << 30, "GiB" }, { INT64_C(1) << 20, "MiB" }, { INT64_C(1) << 10, "KiB" },
-    };
     if (o->word && n == o->word_value) {
         (void)snprintf(text, bytes, "%s", o->word);
         return;
@@ -22,12 +20,13 @@ static void number_text(const struct fm_option *o, int64_t n, char *text, size_t
         (void)snprintf(text, bytes, "%" PRId64 "%s", n / (whole ? 1000000000 : 1000000), whole ? "s" : "ms");
         return;
     }
-    (void)snprintf(text, bytes, "%" PRId64, n);
-    for (size_t i = 0; o->kind == FM_OPTION_BYTES && i < 3; i++) {
-        if (n % sizes[i].unit) continue;
-        (void)snprintf(text, bytes, "%" PRId64 "%s", n / sizes[i].unit, sizes[i].name);
+    if (o->kind == FM_OPTION_BYTES) {
+        char size[FM_BYTES_TEXT_BYTES];
+        fm_bytes_print(n, size);
+        (void)snprintf(text, bytes, "%s", size);
         return;
     }
+    (void)snprintf(text, bytes, "%" PRId64, n);
 }
 
 static fm_status echo_texts(const struct echo *e, const char *key, const struct fm_texts *texts)

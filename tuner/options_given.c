@@ -112,6 +112,7 @@ static void add_place(struct fm_buf *out, const struct fm_givens *givens, const 
 {
     bool of_value = value != FM_AT_KEY && value < given->count && given->value[value].line;
     if (given->origin == FM_ORIGIN_FLAG) fm_buf_puts(out, "--");
+    else if (given->origin == FM_ORIGIN_RECORD) fm_buf_puts(out, "the recorded run: ");
     else if (given->origin == FM_ORIGIN_FILE)
         fm_buf_printf(out, "%s:%zu:%zu: ", givens->file, of_value ? given->value[value].line : given->line,
                       of_value ? given->value[value].column : given->column);

@@ -50,6 +50,9 @@ fm_status fm_given_pass(const struct fm_givens *givens, const struct fm_given *g
 fm_status fm_config_parse(const char *text, size_t bytes, struct fm_givens *givens, struct fm_err *err) FM_MUST_USE;
 fm_status fm_config_read(const char *path, struct fm_givens *givens, struct fm_err *err) FM_MUST_USE;
 
+/* With --resume: the options that the journal in --out recorded, as the weakest givens. IO, INVALID: no such journal. */
+fm_status fm_recorded_read(struct fm_givens *givens, struct fm_err *err) FM_MUST_USE;
+
 /* All that was given, into options of givens->command. */
 fm_status fm_options_resolve(const struct fm_givens *givens, struct fm_options *options,
                              struct fm_err *err) FM_MUST_USE;

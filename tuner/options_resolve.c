@@ -67,7 +67,7 @@ fm_status fm_options_resolve(const struct fm_givens *givens, struct fm_options *
     bool measures = givens->command == FM_COMMAND_RUN || givens->command == FM_COMMAND_PLAN;
     fm_status status = FM_OK;
     FM_TRY(store_defaults(givens, options, err));
-    for (int origin = FM_ORIGIN_FILE; origin <= FM_ORIGIN_FLAG; origin++)
+    for (int origin = FM_ORIGIN_RECORD; origin <= FM_ORIGIN_FLAG; origin++)
         for (size_t i = 0; i < givens->count; i++)
             if (givens->item[i].origin == (enum fm_origin)origin && givens->item[i].id != FM_OPTION_SET)
                 FM_TRY(fm_option_store(givens, &givens->item[i], options, err));

@@ -51,7 +51,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .commands = RUN | PLAN, AT(memory_bytes), .text = "auto", .word = "auto", .lo = 1, .hi = INT64_C(1) << 60,
         .no_range = true,
         .help = "limit of reserved memory, as 2GiB or 1.5GB; auto: of a GPU what is free, of the CPU a quarter of free "
-                "RAM, at most 2GiB" },
+                "RAM, at most 2GiB (256MiB where no workload is named)" },
     [FM_OPTION_THREADS] = { .name = "threads", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_DEVICE,
         .commands = RUN | PLAN | DEVICES, AT(threads), .text = "auto", .word = "auto", .lo = 1, .hi = 4096,
         .help = "threads of the cpu device" },
@@ -111,14 +111,19 @@ const struct fm_command_row fm_commands[FM_COMMAND_COUNT] = {
     [FM_COMMAND_HELP] = { "help", "[COMMAND]", "this text, or that of a command" },
 };
 
-/* Largest batches between about 2 and 40 in 2 GiB, over all cells of the default campaign. */
+/* Largest batches between about 2 and 40 in fm_options_memory_auto(), over all cells of the default campaign. */
 const struct fm_default_set fm_default_sets[] = {
     { "denseunet3d", "base_channels", "4" },
     { "denseunet3d", "levels", "3" },
-    { "denseunet3d", "input", "64x64x64" },
-    { "segformer", "input", "384x384" },
+    { "denseunet3d", "input", "32x32x32" },
+    { "segformer", "input", "128x128" },
 };
 const size_t fm_default_set_count = sizeof fm_default_sets / sizeof fm_default_sets[0];
+
+int64_t fm_options_memory_auto(const struct fm_options *options)
+{
+    return options->origin[FM_OPTION_WORKLOAD] == FM_ORIGIN_DEFAULT ? INT64_C(256) << 20 : INT64_C(2) << 30;
+}
 
 bool fm_option_of(enum fm_option_id id, enum fm_command command)
 {

@@ -44,7 +44,7 @@ struct fm_command_row {
 };
 extern const struct fm_command_row fm_commands[FM_COMMAND_COUNT];
 
-/* settings of a default run, where no workload is named */
+/* settings where no workload is named: sizes for small memories */
 struct fm_default_set { const char *workload, *key, *values; };
 extern const struct fm_default_set fm_default_sets[];
 extern const size_t fm_default_set_count;

@@ -12,7 +12,7 @@ static fm_status add_pair(void *context, const char *key, const char *value)
     return cJSON_AddStringToObject(context, key, value) ? FM_OK : FM_NOMEM;
 }
 
-static bool add_device(cJSON *list, const struct fm_reply *d)
+static bool add_device(cJSON *list, const struct fm_reply *d, int64_t capacity_bytes)
 {
     cJSON *o = cJSON_CreateObject();
     if (!o || !cJSON_AddItemToArray(list, o)) return false;
@@ -22,6 +22,7 @@ static bool add_device(cJSON *list, const struct fm_reply *d)
     if (good && d->device_driver[0]) good = cJSON_AddStringToObject(o, "driver", d->device_driver) != NULL;
     if (good && d->device_threads > 0) good = cJSON_AddNumberToObject(o, "threads", d->device_threads) != NULL;
     if (good && d->device_total_bytes >= 0) good = cJSON_AddNumberToObject(o, "total_bytes", (double)d->device_total_bytes) != NULL;
+    if (good && capacity_bytes > 0) good = cJSON_AddNumberToObject(o, "capacity_bytes", (double)capacity_bytes) != NULL;
     return good;
 }
 
@@ -37,7 +38,7 @@ cJSON *fm_record_run(const char *kind, const struct fm_options *options, const s
                 cJSON_AddStringToObject(o, "host", host) && cJSON_AddStringToObject(o, "seed", seed);
     cJSON *devices = good ? cJSON_AddArrayToObject(o, "devices") : NULL, *config = good ? cJSON_AddObjectToObject(o, "config") : NULL;
     good = devices && config && fm_options_echo(options, add_pair, config) == FM_OK;
-    for (size_t i = 0; good && i < sessions; i++) good = add_device(devices, session[i].device);
+    for (size_t i = 0; good && i < sessions; i++) good = add_device(devices, session[i].device, session[i].capacity_bytes);
     if (good) return o;
     cJSON_Delete(o);
     return NULL;

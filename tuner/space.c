@@ -2,6 +2,7 @@
 
 #include "tuner/base/hash.h"
 #include "tuner/base/memory.h"
+#include "tuner/base/text.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -92,7 +93,7 @@ static int by_worth(const void *a, const void *b)
 }
 
 /* "fillmark run --device cpu --workload segformer --set input=64x64 --precision bf16 ..." */
-static char *reproduce_command(const struct fm_options *o, const char *device, const struct fm_cell *cell)
+static char *reproduce_command(const struct fm_options *o, const char *device, int64_t memory_bytes, const struct fm_cell *cell)
 {
     const struct fm_workload *w = cell->settings.workload;
     struct fm_buf text = FM_BUF(4096);
@@ -107,7 +108,11 @@ static char *reproduce_command(const struct fm_options *o, const char *device, c
         for (const char *c = fm_strategies[i]->name; *c; c++) fm_buf_putc(&text, *c == '_' ? '-' : *c);
         fm_buf_printf(&text, " %s", cell->value[i]);
     }
-    if (o->memory_bytes) fm_buf_printf(&text, " --memory %" PRId64 "B", o->memory_bytes);
+    if (memory_bytes) {
+        char size[FM_BYTES_TEXT_BYTES];
+        fm_bytes_print(memory_bytes, size);
+        fm_buf_printf(&text, " --memory %s", size);
+    }
     if (o->threads) fm_buf_printf(&text, " --threads %" PRId64, o->threads);
     fm_buf_printf(&text, " --seed %" PRId64, o->seed);
     char *copy = fm_buf_ok(&text) ? fm_strdup(fm_buf_text(&text)) : NULL;
@@ -115,7 +120,8 @@ static char *reproduce_command(const struct fm_options *o, const char *device, c
     return copy;
 }
 
-fm_status fm_space_build(const struct fm_options *o, const char *device, struct fm_space *out, struct fm_err *err)
+fm_status fm_space_build(const struct fm_options *o, const char *device, int64_t memory_bytes, struct fm_space *out,
+                         struct fm_err *err)
 {
     struct list list = { 0 };
     fm_status status = FM_OK;
@@ -133,7 +139,7 @@ fm_status fm_space_build(const struct fm_options *o, const char *device, struct 
     }
     for (size_t i = 0; i < list.count && status == FM_OK; i++) {
         out->cell[i] = list.item[i].cell;
-        out->reproduce[i] = reproduce_command(o, device, &out->cell[i]);
+        out->reproduce[i] = reproduce_command(o, device, memory_bytes, &out->cell[i]);
         out->count++;
         if (!out->reproduce[i]) status = FM_FAIL(err, FM_NOMEM, "%zu cells", list.count);
     }

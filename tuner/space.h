@@ -14,7 +14,9 @@ struct fm_space {
 };
 
 /* FM_INVALID: no cell is left (--only), or too many */
-fm_status fm_space_build(const struct fm_options *options, const char *device, struct fm_space *out, struct fm_err *err) FM_MUST_USE;
+/* memory_bytes: the limit that holds, for the commands; 0: none */
+fm_status fm_space_build(const struct fm_options *options, const char *device, int64_t memory_bytes, struct fm_space *out,
+                         struct fm_err *err) FM_MUST_USE;
 void fm_space_release(struct fm_space *space);
 
 #endif

@@ -27,11 +27,48 @@ wants 0 "$FILLMARK" run "${tiny[@]}" --val-batch same,half --out first --resume 
 wants 2 "$FILLMARK" run "${tiny[@]}" --out first
 says err.txt "first"
 
-# killed in the middle, it goes on
-"$FILLMARK" run "${tiny[@]}" --out killed --time-budget none >/dev/null 2>&1 &
-pid=$!
-for _ in $(seq 100); do [ "$(probes killed 2>/dev/null || echo 0)" -ge 2 ] 2>/dev/null && break; sleep 0.05; done
-kill -KILL "$pid" 2>/dev/null || true
-wait "$pid" 2>/dev/null || true
-wants 0 "$FILLMARK" run "${tiny[@]}" --out killed --resume --time-budget none
+# --resume needs no other option: the journal has them; one that is given holds
+wants 0 "$FILLMARK" run --out first --resume
+[ "$(probes first)" -eq "$before" ] || fail "resuming without the options ran another campaign"
+wants 22 "$FILLMARK" run --out first --resume --memory 5MiB
+says err.txt "capacity_bytes: recorded with 4194304, now 5242880"
+wants 22 "$FILLMARK" run --out first --resume --seed 2
+says err.txt "seed"
+
+# killed at any moment, again and again, it goes on; nothing is measured twice, nothing is lost
+# (each time after one more probe: one that dies twice is taken for its own fault, and is not tried again)
+rows() { grep -c '"kind":"row"' "$1/journal.jsonl" 2>/dev/null || true; }
+what=("${tiny[@]}" --val-batch same,half --out killed)
+for moment in 0 0.07 0.02 0.15 0.04; do
+    if [ -s killed/journal.jsonl ]; then what=(--out killed --resume); fi
+    done=$(rows killed)
+    "$FILLMARK" run "${what[@]}" >/dev/null 2>&1 &
+    pid=$!
+    for _ in $(seq 600); do [ "$(rows killed)" -gt "${done:-0}" ] 2>/dev/null && break; sleep 0.02; done
+    sleep "$moment"
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+done
+wants 0 "$FILLMARK" run --out killed --resume --time-budget none
 grep -q '"certified":[[:space:]]*true' killed/result.json || fail "not certified after resuming"
+keys() { grep -o "\"kind\":\"$1\",\"v\":1,\"cell\":\"[0-9a-f]*\",\"batch\":[0-9]*,\"val_batch\":[0-9]*,$2" "$3/journal.jsonl" | sort; }
+row='"phase":"[a-z]*","role":"[a-z]*","launch":[0-9]*'
+[ -n "$(keys row "$row" killed)" ] || fail "no rows were found"
+[ -z "$(keys row "$row" killed | uniq -d)" ] || fail "a probe was measured twice"
+# what was found does not depend on the interruptions: the same boundaries as of the run that was left alone
+boundaries() { grep -o '"kind":"verdict".*"certified":[a-z]*' "$1/journal.jsonl" | sed 's/"probes":{[^}]*},//' | sort -u; }
+[ -n "$(boundaries first)" ] || fail "no verdicts were found"
+[ "$(boundaries first)" = "$(boundaries killed)" ] || fail "other boundaries after the interruptions"
+
+# Ctrl-C: the journal is kept, the way to go on is named
+"$FILLMARK" run "${tiny[@]}" --out stopped --time-budget none >out.txt 2>err.txt &
+pid=$!
+for _ in $(seq 100); do [ "$(probes stopped 2>/dev/null || echo 0)" -ge 1 ] 2>/dev/null && break; sleep 0.05; done
+kill -INT "$pid"
+status=0
+wait "$pid" || status=$?
+[ "$status" -eq 130 ] || fail "interrupted: exit code $status, not 130"
+says err.txt "fillmark run --resume --out stopped"
+[ -s stopped/result.json ] || fail "no results after an interruption"
+wants 0 "$FILLMARK" run --resume --out stopped
+grep -q '"certified":[[:space:]]*true' stopped/result.json || fail "not certified after the interruption"

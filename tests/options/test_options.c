@@ -5,9 +5,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "results/journal.h"
 #include "tests/options/support_options.h"
 #include "tuner/base/memory.h"
 #include "tuner/base/rng.h"
@@ -57,7 +59,7 @@ static void test_good(void **state)
           "val-batch=same,half "
           "accumulate=1 optimizer-form=foreach zero-grad=none loop=loader accounting=eager device=all memory=auto "
           "threads=auto search=plan max-batch=none time-budget=210s deadline=120s launches=3 seed=1 -optimizer -out "
-          "-resume -json -poison -only -batch set.denseunet3d.input=64x64x64 -set.denseunet3d.classes" },
+          "-resume -json -poison -only -batch set.denseunet3d.input=32x32x32 -set.denseunet3d.classes" },
         { "plan", "batch=none precision=fp32,bf16" },
         /* a strategy's list ends the default campaign, not the default sizes; --loop and --seed end neither */
         { "run --precision bf16", "precision=bf16 checkpoint=none channels=1 val-batch=same set.denseunet3d.levels=3" },
@@ -90,8 +92,8 @@ static void test_good(void **state)
           "threads=2 launches=1 max-batch=8 seed=9223372036854775807 search=binsearch" },
         { "run --device cpu,cuda:0,cuda:12,GPU-01234567-89ab-cdef-0123-456789abcdef",
           "device=cpu,cuda:0,cuda:12,GPU-01234567-89ab-cdef-0123-456789abcdef" },
-        { "run --only 3F2a,b --poison --json --resume --out some/dir",
-          "only=3f2a,b poison=true json=true resume=true out=some/dir" },
+        { "run --only 3F2a,b --poison --json --out some/dir",
+          "only=3f2a,b poison=true json=true out=some/dir -resume" },
         { "run --out a,b", "out=a,b" },
     };
     (void)state;
@@ -113,7 +115,7 @@ static void test_fields(void **state)
         fm_test_parse("run --memory 2GiB --time-budget 4m --search binsearch --set variant=b1,b2 --json", &o, NULL),
         FM_OK);
     assert_int_equal(o.memory_bytes, INT64_C(2) << 30);
-    assert_int_equal(o.time_budget_ns, INT64_C(210000000000));
+    assert_int_equal(o.time_budget_ns, INT64_C(240000000000));
     assert_int_equal(o.deadline_ns, INT64_C(120000000000));
     assert_int_equal(o.max_batch, FM_SEARCH_BATCH_LIMIT);
     assert_int_equal(o.threads, 0);
@@ -326,6 +328,59 @@ static void test_echo_again(void **state)
     assert_int_equal(fm_memory_live, 0);
 }
 
+static fm_status add_config(void *context, const char *key, const char *value)
+{
+    return cJSON_AddStringToObject(context, key, value) ? FM_OK : FM_NOMEM;
+}
+
+/* the journal of a run with these options, as far as its first record */
+static void record_run(const char *folder, const char *line)
+{
+    struct fm_options o;
+    struct fm_journal *journal = NULL;
+    cJSON *run = cJSON_CreateObject();
+    assert_int_equal(fm_test_parse(line, &o, NULL), FM_OK);
+    assert_true(cJSON_AddStringToObject(run, "kind", "run") && cJSON_AddNumberToObject(run, "v", 1));
+    assert_int_equal(fm_options_echo(&o, add_config, cJSON_AddObjectToObject(run, "config")), FM_OK);
+    assert_int_equal(fm_journal_open(&journal, folder, false, NULL, NULL), FM_OK);
+    assert_int_equal(fm_journal_append(journal, run, NULL), FM_OK);
+    fm_journal_close(journal);
+    cJSON_Delete(run);
+    fm_options_release(&o);
+}
+
+/* --resume: what the journal recorded holds, below file and flags. */
+static void test_recorded(void **state)
+{
+    static const struct { const char *line, *expected; } rows[] = {
+        { "run --resume --out r", "workload=segformer set.segformer.input=64x64 precision=bf16,fp32 memory=3MiB seed=9 out=r resume=true "
+                                  "time-budget=none -json -set.denseunet3d.levels" },
+        { "run --resume --out r --precision fp16 --time-budget 9s --json",
+          "workload=segformer set.segformer.input=64x64 precision=fp16 memory=3MiB time-budget=9s json=true" },
+        { "run --resume --out r --set input=32x32 --memory auto", "set.segformer.input=32x32 precision=bf16,fp32 memory=auto" },
+        { "run config.yaml --seed 4", "workload=segformer precision=bf16,fp32 seed=4 launches=7 resume=true" },
+    };
+    (void)state;
+    record_run("r", "run --workload segformer --set input=64x64 --precision bf16,fp32 --memory 3MiB --seed 9 --json --out r --time-budget "
+                    "none");
+    fm_test_write("config.yaml", "resume: true\nout: r\nlaunches: 7\nseed: 3\n", 40);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct fm_options o;
+        struct fm_err err = { 0 };
+        if (fm_test_parse(rows[i].line, &o, &err) != FM_OK) fail_msg("%s: %s", rows[i].line, err.text);
+        check_echo(rows[i].line, &o, rows[i].expected);
+        fm_options_release(&o);
+    }
+    struct fm_options o;
+    struct fm_err err = { 0 };
+    assert_int_equal(fm_test_parse("run --resume --out nowhere", &o, &err), FM_IO);
+    assert_non_null(strstr(err.text, "nowhere"));
+    fm_options_release(&o);
+    assert_int_equal(unlink("r/journal.jsonl"), 0);
+    assert_int_equal(rmdir("r"), 0);
+    assert_int_equal(fm_memory_live, 0);
+}
+
 /* The n-th operation fails, for every n: an error that says so, nothing kept. */
 static void test_faults(void **state)
 {
@@ -372,7 +427,7 @@ int main(void)
         cmocka_unit_test(test_good), cmocka_unit_test(test_fields), cmocka_unit_test(test_commands),
         cmocka_unit_test(test_files_that_cannot_be_read),
         cmocka_unit_test(test_file_and_flags), cmocka_unit_test(test_flags_override), cmocka_unit_test(test_echo_again),
-        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_recorded), cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, fm_test_enter, fm_test_leave);
 }

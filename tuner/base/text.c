@@ -1,7 +1,9 @@
 #include "tuner/base/text.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +63,16 @@ bool fm_parse_bytes(const char *text, int64_t *out)
     if (value > 9e18) return false;
     *out = (int64_t)value;
     return true;
+}
+
+void fm_bytes_print(int64_t bytes, char text[FM_BYTES_TEXT_BYTES])
+{
+    static const struct { int64_t unit; const char *name; } sizes[] = {
+        { INT64_C(1) << 30, "GiB" }, { INT64_C(1) << 20, "MiB" }, { INT64_C(1) << 10, "KiB" }, { 1, "" },
+    };
+    size_t i = 0;
+    while (bytes % sizes[i].unit) i++;
+    (void)snprintf(text, FM_BYTES_TEXT_BYTES, "%" PRId64 "%s", bytes / sizes[i].unit, sizes[i].name);
 }
 
 bool fm_parse_duration_ns(const char *text, int64_t *out)

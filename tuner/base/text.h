@@ -12,6 +12,9 @@ bool fm_parse_i64(const char *text, int64_t *out);
 bool fm_parse_f64(const char *text, double *out);
 /* "2GiB", "512MiB", "1.5GB", "1048576" (bytes); k, M, G, T with B (1000) or iB (1024) */
 bool fm_parse_bytes(const char *text, int64_t *out);
+/* the text of a size that fm_parse_bytes() reads as the same: "2GiB", "1536MiB", "1000" */
+#define FM_BYTES_TEXT_BYTES 32
+void fm_bytes_print(int64_t bytes, char text[FM_BYTES_TEXT_BYTES]);
 /* "90s", "4m", "1.5h", "250ms" */
 bool fm_parse_duration_ns(const char *text, int64_t *out);
 /* "160x160x256": exactly n positive sizes */

@@ -1,4 +1,4 @@
-#include "tuner/campaign/campaign.h"
+#include "tuner/campaign/campaign_internal.h"
 
 #include "probes/worker/cell_spec.h"
 #include "tuner/base/hash.h"
@@ -20,42 +20,6 @@
 
 enum role { BOUNDARY, LADDER, REPLICATE };
 static const char *const role_name[] = { "boundary", "ladder", "replicate" };
-
-/* what a probe showed; the journal's rows come back as these */
-struct shown {
-    uint64_t cell_id, train_id;
-    int64_t batch, val_batch;
-    uint32_t launch;
-    enum fm_outcome outcome;
-    bool failed_in_val;
-    double samples_per_s;           /* NaN: not timed */
-};
-
-/* a cell's state through the stages */
-struct cell_state {
-    uint64_t id, train_id;
-    size_t leader;                  /* first cell with this train_id: throughput is measured there */
-    bool recorded, searched, skipped;
-    struct fm_search search, val_search;
-    bool val_searched, limited_by_val, mistrusted;
-    bool learn_checked;             /* also by an earlier run of this campaign */
-    int64_t planned_batch;
-    enum fm_outcome early;          /* ended before a search: unsupported, ... */
-    char reason[240];
-    uint32_t probes[3];
-};
-
-struct fm_campaign {
-    struct fm_campaign_config config;
-    struct cell_state *state;
-    struct shown *shown;
-    size_t shown_count, shown_room;
-    struct fm_campaign_totals totals;
-    struct fm_progress progress;
-    int64_t start_ns;
-    double probe_ns_mean;           /* of executed probes: what the next may take */
-    bool out_of_time;
-};
 
 /* ---- small things ---- */
 
@@ -100,45 +64,6 @@ static void tell_progress(struct fm_campaign *c, const struct fm_cell *cell, int
     c->progress.last = last;
     c->progress.left_ns = c->config.time_budget_ns ? c->config.time_budget_ns - elapsed(c) : -1;
     c->config.progress(c->config.context, &c->progress);
-}
-
-static fm_status remember(struct fm_campaign *c, const struct shown *s, struct fm_err *err)
-{
-    struct shown *grown = fm_grow(c->shown, &c->shown_room, c->shown_count + 1, sizeof *grown);
-    if (!grown) return FM_FAIL(err, FM_NOMEM, "probes");
-    c->shown = grown;
-    c->shown[c->shown_count++] = *s;
-    return FM_OK;
-}
-
-/* the same probe, already run (now, or before an interruption) */
-static const struct shown *find_shown(const struct fm_campaign *c, uint64_t id, int64_t batch, int64_t val_batch, uint32_t launch)
-{
-    for (size_t i = 0; i < c->shown_count; i++) {
-        const struct shown *s = &c->shown[i];
-        if (s->cell_id == id && s->batch == batch && s->val_batch == val_batch && s->launch == launch) return s;
-    }
-    return NULL;
-}
-
-/* another cell's probe that says the same: training, before any validation, did not fit */
-static const struct shown *find_shared(const struct fm_campaign *c, const struct cell_state *cell, int64_t batch)
-{
-    for (size_t i = 0; i < c->shown_count; i++) {
-        const struct shown *s = &c->shown[i];
-        if (s->train_id != cell->train_id || s->batch != batch || s->cell_id == cell->id) continue;
-        if (s->outcome == FM_OUTCOME_oom_device && !s->failed_in_val) return s;
-    }
-    return NULL;
-}
-
-static bool timed_already(const struct fm_campaign *c, uint64_t train_id, int64_t batch, uint32_t launch)
-{
-    for (size_t i = 0; i < c->shown_count; i++) {
-        const struct shown *s = &c->shown[i];
-        if (s->train_id == train_id && s->batch == batch && s->launch == launch && isfinite(s->samples_per_s)) return true;
-    }
-    return false;
 }
 
 /* ---- one probe ---- */
@@ -212,7 +137,7 @@ static void account(struct fm_campaign *c, const struct probe *p, const struct f
     c->probe_ns_mean += ((double)wall_ns - c->probe_ns_mean) / n;
 }
 
-static fm_status execute(struct fm_campaign *c, const struct probe *p, struct shown *out, struct fm_err *err)
+static fm_status execute(struct fm_campaign *c, const struct probe *p, struct fm_shown *out, struct fm_err *err)
 {
     const struct fm_cell *cell = &c->config.cell[p->cell];
     struct fm_reply *reply = fm_calloc(1, sizeof *reply);
@@ -234,11 +159,11 @@ static fm_status execute(struct fm_campaign *c, const struct probe *p, struct sh
         }
     }
     if (status == FM_OK) {
-        *out = (struct shown){ .cell_id = c->state[p->cell].id, .train_id = c->state[p->cell].train_id, .batch = p->batch,
+        *out = (struct fm_shown){ .cell_id = c->state[p->cell].id, .train_id = c->state[p->cell].train_id, .batch = p->batch,
                                .val_batch = p->val_batch, .launch = p->launch, .outcome = reply->outcome,
                                .failed_in_val = reply->failed_in_val,
                                .samples_per_s = fm_reply_samples_per_s(reply, fm_cell_samples(cell, p->batch)) };
-        status = remember(c, out, err);
+        status = fm_shown_add(c, out, err);
     }
     if (reply) fm_reply_release(reply);
     fm_free(reply);
@@ -265,17 +190,17 @@ static enum fm_search_outcome to_search(enum fm_outcome outcome)
  * otherwise the validation batch is searched beside that training batch. */
 static fm_status search_batches(struct fm_campaign *c, size_t index, struct fm_search *search, int64_t train_batch, struct fm_err *err)
 {
-    struct cell_state *s = &c->state[index];
+    struct fm_cell_state *s = &c->state[index];
     fm_status status = FM_OK;
     int64_t batch;
     uint32_t launch = 1;
     while (status == FM_OK && (batch = fm_search_next(search)) != FM_SEARCH_DONE) {
         struct probe p = { .cell = index, .role = BOUNDARY, .batch = train_batch ? train_batch : batch, .launch = launch };
         p.val_batch = train_batch ? batch : fm_cell_val_batch(&c->config.cell[index], batch);
-        p.timed = !train_batch && !timed_already(c, s->train_id, p.batch, 1);
-        struct shown fresh;
-        const struct shown *shown = find_shown(c, s->id, p.batch, p.val_batch, launch);
-        if (!shown && (shown = find_shared(c, s, p.batch)) != NULL) c->totals.shared++;
+        p.timed = !train_batch && !fm_shown_timed(c, s->train_id, p.batch, 1);
+        struct fm_shown fresh;
+        const struct fm_shown *shown = fm_shown_find(c, s->id, p.batch, p.val_batch, launch);
+        if (!shown && (shown = fm_shown_shared(c, s, p.batch)) != NULL) c->totals.shared++;
         if (!shown) {
             if (!time_for(c, c->probe_ns_mean)) {
                 s->skipped = true;
@@ -297,7 +222,7 @@ static fm_status search_batches(struct fm_campaign *c, size_t index, struct fm_s
 static fm_status search_cell(struct fm_campaign *c, size_t index, struct fm_err *err)
 {
     const struct fm_cell *cell = &c->config.cell[index];
-    struct cell_state *s = &c->state[index];
+    struct fm_cell_state *s = &c->state[index];
     struct fm_search_config config = { .method = c->config.search, .max_batch = c->config.max_batch, .finish = true,
                                        .planned_batch = FM_SEARCH_UNKNOWN };
     struct fm_plan_max_answer plan = { .max_batch = FM_SEARCH_UNKNOWN };
@@ -331,7 +256,7 @@ static fm_status search_cell(struct fm_campaign *c, size_t index, struct fm_err 
 
 static fm_status put_verdict(struct fm_campaign *c, size_t index, struct fm_err *err)
 {
-    struct cell_state *s = &c->state[index];
+    struct fm_cell_state *s = &c->state[index];
     struct fm_verdict v = { .cell = &c->config.cell[index], .val_searched = s->val_searched, .limited_by_val = s->limited_by_val,
                             .planned_batch = s->planned_batch, .search = fm_search_method_name(c->config.search), .reason = s->reason,
                             .mistrusted = s->mistrusted };
@@ -370,7 +295,7 @@ static fm_status boundaries(struct fm_campaign *c, struct fm_err *err)
 /* ---- stages 2 and 3: the throughput curve ---- */
 
 /* largest training batch a cell is known to run; 0: none */
-static int64_t top_batch(const struct cell_state *s)
+static int64_t top_batch(const struct fm_cell_state *s)
 {
     struct fm_search_result r;
     if (!s->searched || s->early == FM_OUTCOME_unsupported) return 0;
@@ -392,9 +317,9 @@ static int64_t shared_top(const struct fm_campaign *c, size_t leader)
 static fm_status time_point(struct fm_campaign *c, size_t leader, int64_t batch, enum role role, uint32_t launch, struct fm_err *err)
 {
     struct probe p = { .cell = leader, .batch = batch, .role = role, .launch = launch, .timed = true };
-    struct shown shown;
-    if (timed_already(c, c->state[leader].train_id, batch, launch)) return FM_OK;
-    if (find_shown(c, c->state[leader].id, batch, 0, launch)) return FM_OK;      /* it ran and gave no time */
+    struct fm_shown shown;
+    if (fm_shown_timed(c, c->state[leader].train_id, batch, launch)) return FM_OK;
+    if (fm_shown_find(c, c->state[leader].id, batch, 0, launch)) return FM_OK;      /* it ran and gave no time */
     if (!time_for(c, c->probe_ns_mean)) return skip(c, leader, role_name[role], err);
     return execute(c, &p, &shown, err);
 }
@@ -417,7 +342,7 @@ static int64_t knee_of(const struct fm_campaign *c, size_t leader)
     struct fm_knee_point point[POINTS_MAX];
     size_t n = 0;
     for (size_t i = 0; i < c->shown_count && n < POINTS_MAX; i++) {
-        const struct shown *s = &c->shown[i];
+        const struct fm_shown *s = &c->shown[i];
         if (s->train_id == c->state[leader].train_id && s->launch == 1 && isfinite(s->samples_per_s))
             point[n++] = (struct fm_knee_point){ .batch = s->batch, .samples_per_s = s->samples_per_s };
     }
@@ -501,8 +426,8 @@ struct fm_campaign *fm_campaign_new(const struct fm_campaign_config *config, str
     c->config = *config;
     c->progress = (struct fm_progress){ .device = config->session->device->device_id, .cells = config->cells };
     for (size_t i = 0; i < config->cells; i++) {
-        struct cell_state *s = &c->state[i];
-        *s = (struct cell_state){ .id = fm_cell_id(&config->cell[i]), .train_id = fm_cell_train_id(&config->cell[i]), .leader = i,
+        struct fm_cell_state *s = &c->state[i];
+        *s = (struct fm_cell_state){ .id = fm_cell_id(&config->cell[i]), .train_id = fm_cell_train_id(&config->cell[i]), .leader = i,
                                   .planned_batch = FM_SEARCH_UNKNOWN, .early = FM_OUTCOME_ok };
         for (size_t k = 0; k < i && s->leader == i; k++)
             if (c->state[k].train_id == s->train_id) s->leader = k;
@@ -516,56 +441,6 @@ void fm_campaign_free(struct fm_campaign *c)
     fm_free(c->state);
     fm_free(c->shown);
     fm_free(c);
-}
-
-static double field(const cJSON *o, const char *key)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
-/* a journal row: the validation row of a probe amends its training row */
-static fm_status remember_row(struct fm_campaign *c, const cJSON *row, size_t index, struct fm_err *err)
-{
-    const char *outcome = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, "outcome"));
-    const char *phase = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, "phase"));
-    struct shown s = { .cell_id = c->state[index].id, .train_id = c->state[index].train_id, .batch = (int64_t)field(row, "batch"),
-                       .val_batch = (int64_t)field(row, "val_batch"), .launch = (uint32_t)field(row, "launch"),
-                       .outcome = outcome ? fm_outcome_parse(outcome) : FM_OUTCOME_COUNT,
-                       .samples_per_s = field(cJSON_GetObjectItemCaseSensitive(row, "measured"), "samples_per_s") };
-    if (s.outcome == FM_OUTCOME_COUNT || !phase) return FM_FAIL(err, FM_MISMATCH, "a row of the journal has no outcome or phase");
-    if (strcmp(phase, "train") == 0) return remember(c, &s, err);
-    for (size_t i = c->shown_count; i-- > 0;) {
-        struct shown *t = &c->shown[i];
-        if (t->cell_id != s.cell_id || t->batch != s.batch || t->val_batch != s.val_batch || t->launch != s.launch) continue;
-        if (s.outcome != FM_OUTCOME_ok) {
-            t->outcome = s.outcome;
-            t->failed_in_val = true;
-        }
-        break;
-    }
-    return FM_OK;
-}
-
-fm_status fm_campaign_remember(struct fm_campaign *c, const cJSON *record, struct fm_err *err)
-{
-    const char *kind = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "kind"));
-    bool cell = kind && strcmp(kind, "cell") == 0, row = kind && strcmp(kind, "row") == 0, learn = kind && strcmp(kind, "learn") == 0;
-    if (!cell && !row && !learn) return FM_OK;
-    const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, cell ? "id" : "cell"));
-    for (size_t i = 0; id && i < c->config.cells; i++) {
-        char text[17];
-        fm_cell_id_text(&c->config.cell[i], text);
-        if (strcmp(text, id) != 0) continue;
-        if (row) return remember_row(c, record, i, err);
-        if (cell) c->state[i].recorded = true;
-        for (size_t k = i; learn && k < c->config.cells; k++) {
-            if (c->state[k].leader != i) continue;
-            c->state[k].learn_checked = true;
-            c->state[k].mistrusted = !cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(record, "learned"));
-        }
-    }
-    return FM_OK;
 }
 
 fm_status fm_campaign_run(struct fm_campaign *c, struct fm_err *err)

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define QUESTION_DEADLINE_NS INT64_C(120000000000)
-#define DEFAULT_MEMORY_MAX_BYTES (INT64_C(2) << 30)
 
 static bool is_none(const struct fm_session *s) { return strcmp(s->backend, "none") == 0; }
 
@@ -40,10 +39,10 @@ static uint64_t fingerprint_of(const struct fm_reply *d)
     return hash;
 }
 
-static int64_t default_memory(const struct fm_reply *device)
+static int64_t default_memory(const struct fm_reply *device, int64_t most)
 {
-    int64_t quarter = device->device_free_bytes > 0 ? device->device_free_bytes / 4 : DEFAULT_MEMORY_MAX_BYTES;
-    return quarter < DEFAULT_MEMORY_MAX_BYTES ? quarter : DEFAULT_MEMORY_MAX_BYTES;
+    int64_t quarter = device->device_free_bytes > 0 ? device->device_free_bytes / 4 : most;
+    return quarter < most ? quarter : most;
 }
 
 static fm_status open_device(struct fm_session *s, struct fm_err *err)
@@ -53,7 +52,7 @@ static fm_status open_device(struct fm_session *s, struct fm_err *err)
     if (status == FM_OK) status = ask(s, &request, s->device, err);
     if (status != FM_OK) return status;
     s->fingerprint = fingerprint_of(s->device);
-    if (!s->capacity_bytes) s->capacity_bytes = default_memory(s->device);
+    if (!s->capacity_bytes) s->capacity_bytes = default_memory(s->device, s->config.memory_auto_bytes);
     if (s->device->device_total_bytes > 0 && s->capacity_bytes > s->device->device_total_bytes)
         return FM_FAIL(err, FM_INVALID, "--memory: %lld bytes are more than the %lld of %s", (long long)s->capacity_bytes,
                        (long long)s->device->device_total_bytes, s->device->device_name);

@@ -17,7 +17,8 @@
 struct fm_session_config {
     const char *device;             /* "cpu", "ref", "none" */
     int32_t threads;                /* 0: all */
-    int64_t memory_bytes;           /* 0: the default: a quarter of what is free, at most 2 GiB */
+    int64_t memory_bytes;           /* 0: a quarter of what is free, at most memory_auto_bytes */
+    int64_t memory_auto_bytes;
     const atomic_bool *cancel;       /* NULL: never */
 };
 
