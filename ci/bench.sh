@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Benchmarks: a training step against PyTorch's on this CPU, planning, kernels. Ratios count: absolute times are this
+# Benchmarks: a training step against PyTorch's on this CPU, the two searches, planning. Ratios count: absolute times are this
 # machine's, in this minute. Figures are kept by hand in docs/performance.md, with this script's output beside them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -74,6 +74,17 @@ for precision in fp32 bf16; do
     step segformer 4 "$precision" 288x288 variant=b2
 done
 echo "libraries: $libraries"
+
+echo "== search: the plan's against PyTorch Lightning's binsearch (from 2, then the boundary certified), same cells"
+searches=$(mktemp -d)
+trap 'rm -rf "$searches"' EXIT
+for method in plan binsearch; do
+    build/fillmark run --device cpu --workload denseunet3d,segformer --set denseunet3d.base_channels=4 \
+        --set denseunet3d.levels=3 --set denseunet3d.input=32x32x32 --set segformer.input=128x128 --precision fp32,bf16 \
+        --checkpoint none,blocks --channels 1,1/2 --memory 256MiB --launches 1 --time-budget none \
+        --search "$method" --out "$searches/$method" >/dev/null 2>&1
+done
+python3 tests/bench/search_table.py "$searches/plan/result.json" "$searches/binsearch/result.json"
 
 for bench in bench_plan bench_allocator; do
     [ -x "build/bench/$bench" ] || continue

@@ -98,7 +98,7 @@ static fm_status plan_device(const struct fm_options *o, const char *device, str
     if (status != FM_OK) return status;
     p.records = *records;
     if (!p.records.count) status = put(&p, fm_record_run("run", o, &p.session, 1), err);
-    if (status == FM_OK) status = fm_space_build(o, config.device, p.session.capacity_bytes, &p.space, err);
+    if (status == FM_OK) status = fm_space_build(o, config.device, p.session.capacity_bytes == INT64_MAX ? 0 : p.session.capacity_bytes, &p.space, err);
     for (size_t i = 0; i < p.space.count && status == FM_OK; i++) status = plan_cell(&p, i, err);
     *records = p.records;
     fm_space_release(&p.space);

@@ -19,7 +19,8 @@ struct cost {
     enum shape shape;
     uint64_t fixed, slope, segment, capacity, seed;
     int64_t jump_at;
-    struct { int64_t batch; bool fits; } seen[128];
+    bool least;                 /* says what never shrinks: fixed + slope * batch */
+    struct { int64_t batch; bool fits; } seen[1024];
     int count;
     int fail_at;                /* the evaluation that fails; -1: none */
 };
@@ -48,7 +49,8 @@ static fm_status need(void *context, int64_t batch, struct fm_plan_need *out, st
     out->bytes = bytes_at(c, batch);
     out->fits = out->bytes <= c->capacity;
     if (c->shape == MUTE) out->bytes = 0;
-    assert_true(c->count < 128);
+    if (c->least) out->least_bytes = c->fixed + c->slope * (uint64_t)batch;
+    assert_true(c->count < 1024);
     for (int i = 0; i < c->count; i++) assert_int_not_equal(c->seen[i].batch, batch);
     c->seen[c->count].batch = batch;
     c->seen[c->count++].fits = out->fits;
@@ -132,6 +134,32 @@ static void test_random_shapes(void **state)
     assert_true(stepped <= 6 * stepped_count);
 }
 
+/* Told what never shrinks, it finds the largest batch that fits, and not only a boundary. */
+static void test_largest_of_several(void **state)
+{
+    int64_t several = 0;
+    (void)state;
+    for (uint64_t seed = 0; seed < 20000; seed++) {
+        uint64_t r = fm_rng_u64(seed, 3, 0);
+        struct cost c = { .shape = NOISY, .seed = seed, .least = true, .fixed = r % (500 * MIB), .slope = 1 + (r >> 24) % (60 * MIB) };
+        int64_t limit = r >> 60 < 4 ? 1 + (int64_t)((r >> 8) % 50) : 1 << 20, truth = 0, below = 0;
+        c.capacity = c.fixed + c.slope * ((r >> 20) % 200);
+        struct fm_plan_max_answer a = find(&c, limit);
+        for (int64_t b = 1; b <= limit && c.fixed + c.slope * (uint64_t)b <= c.capacity; b++)
+            if (bytes_at(&c, b) <= c.capacity) truth = b;
+        for (int64_t b = 1; b < truth; b++)
+            if (bytes_at(&c, b) > c.capacity) below = b;
+        /* noise of 4 samples is less than it looks ahead; batch 1 that does not fit ends the search */
+        if (bytes_at(&c, 1) > c.capacity) truth = below = 0;
+        assert_int_equal(a.max_batch, truth);
+        assert_in_range(a.evaluations, 1, 44);
+        if (!saw(&c, below, false)) below = 0;
+        assert_int_equal(a.misfit_below, below);
+        several += below > 0;
+    }
+    assert_in_range(several, 1000, 19000);
+}
+
 static void test_edges(void **state)
 {
     (void)state;
@@ -177,7 +205,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_affine_takes_four),
-        cmocka_unit_test(test_random_shapes),
+        cmocka_unit_test(test_random_shapes), cmocka_unit_test(test_largest_of_several),
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_errors),
     };

@@ -236,6 +236,7 @@ static fm_status search_cell(struct fm_campaign *c, size_t index, struct fm_err 
     }
     if (status != FM_OK) return FM_FAIL(err, status, "%s", why.text);
     s->planned_batch = plan.max_batch;
+    s->planned_gap = plan.misfit_below > 0;
     if (c->config.search == FM_SEARCH_PLAN) config.planned_batch = plan.max_batch;
     status = fm_search_init(&s->search, &config, err);
     if (status == FM_OK) status = search_batches(c, index, &s->search, 0, err);
@@ -258,7 +259,7 @@ static fm_status put_verdict(struct fm_campaign *c, size_t index, struct fm_err 
 {
     struct fm_cell_state *s = &c->state[index];
     struct fm_verdict v = { .cell = &c->config.cell[index], .val_searched = s->val_searched, .limited_by_val = s->limited_by_val,
-                            .planned_batch = s->planned_batch, .search = fm_search_method_name(c->config.search), .reason = s->reason,
+                            .planned_batch = s->planned_batch, .planned_gap = s->planned_gap, .search = fm_search_method_name(c->config.search), .reason = s->reason,
                             .mistrusted = s->mistrusted };
     memcpy(v.probes, s->probes, sizeof v.probes);
     if (s->early == FM_OUTCOME_unsupported) {

@@ -24,6 +24,7 @@ struct fm_cell_state {
     bool val_searched, limited_by_val, mistrusted;
     bool learn_checked;             /* also by an earlier run of this campaign */
     int64_t planned_batch;
+    bool planned_gap;               /* by the plan, a batch below it does not fit */
     enum fm_outcome early;          /* ended before a search: unsupported, ... */
     char reason[240];
     uint32_t probes[3];

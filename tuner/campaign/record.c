@@ -208,7 +208,7 @@ cJSON *fm_record_verdict(const struct fm_verdict *v)
     bool good = max && probes && cell_id(o, v->cell) && text(o, "outcome", outcome_text(v)) && text(o, "reason", v->reason) &&
                 number(max, "train", batch_or_nan(train)) && number(max, "val", batch_or_nan(val)) && truth(o, "certified", certified) &&
                 text(o, "limited_by", v->train.at_limit ? "max_batch" : v->limited_by_val ? "val" : "train") &&
-                truth(o, "non_monotone", v->train.non_monotone || v->val.non_monotone) && truth(o, "mistrusted", v->mistrusted) &&
+                truth(o, "non_monotone", v->train.non_monotone || v->val.non_monotone || v->planned_gap) && truth(o, "mistrusted", v->mistrusted) &&
                 text(o, "search", v->search) && number(o, "planned_batch", batch_or_nan(v->planned_batch)) &&
                 number(o, "raw_answer", batch_or_nan(v->train.raw_answer)) && number(o, "raw_probes", (double)v->train.raw_probes);
     for (int i = 0; good && i < 3; i++) good = number(probes, roles[i], v->probes[i]);

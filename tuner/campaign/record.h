@@ -23,6 +23,7 @@ struct fm_verdict {
     struct fm_search_result train, val;     /* val: of a validation batch searched alone */
     bool val_searched, limited_by_val;
     int64_t planned_batch;          /* FM_SEARCH_UNKNOWN: no plan */
+    bool planned_gap;               /* by the plan, a batch below planned_batch does not fit */
     const char *search, *reason;
     uint32_t probes[3];             /* boundary, ladder, replicate */
     bool mistrusted;

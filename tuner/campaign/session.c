@@ -159,7 +159,9 @@ fm_status fm_session_plan(struct fm_session *s, const struct fm_cell *cell, stru
         status = fm_planner_run(&s->planner, &s->program, workspaces, INT64_MAX, &unlimited, err);
         needed = &unlimited;
     }
-    out->needed_bytes = needed->val.reserved_bytes > needed->train.reserved_bytes ? needed->val.reserved_bytes : needed->train.reserved_bytes;
+    const struct fm_peak *train = &needed->train, *val = &needed->val;
+    out->needed_bytes = val->reserved_bytes > train->reserved_bytes ? val->reserved_bytes : train->reserved_bytes;
+    out->least_bytes = val->allocated_bytes > train->allocated_bytes ? val->allocated_bytes : train->allocated_bytes;
     return status;
 }
 
@@ -179,6 +181,7 @@ static fm_status need(void *context, int64_t batch, struct fm_plan_need *out, st
     if (status != FM_OK) return status;
     out->fits = planned.plan.fits;
     out->bytes = (uint64_t)planned.needed_bytes;
+    out->least_bytes = (uint64_t)planned.least_bytes;
     return FM_OK;
 }
 

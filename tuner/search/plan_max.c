@@ -5,7 +5,8 @@
 
 #include "tuner/search/search.h"
 
-#define EVALUATIONS_MAX 128         /* the safeguards keep it below 2 * 30 + a few */
+#define BOUNDARIES_MAX 8            /* where memory is not monotone, this many are looked for */
+#define EVALUATIONS_MAX (BOUNDARIES_MAX * (80 + FM_PLAN_MAX_AHEAD))     /* the safeguards keep one below 2 * 30 + a few */
 
 struct evaluation {
     int64_t batch;
@@ -22,14 +23,27 @@ struct finder {
     int misses;                                 /* interpolations that were not the end */
 };
 
-static fm_status evaluate(struct finder *f, int64_t batch, struct fm_err *err)
+/* each batch once; *need is where its answer is kept */
+static fm_status ask(struct finder *f, int64_t batch, const struct evaluation **out, struct fm_err *err)
 {
+    for (int i = 0; i < f->count; i++) {
+        *out = &f->done[i];
+        if ((*out)->batch == batch) return FM_OK;
+    }
     assert(f->count < EVALUATIONS_MAX);
     struct evaluation *e = &f->done[f->count];
+    *out = e;
     *e = (struct evaluation){ .batch = batch };
     fm_status status = f->query->need(f->query->context, batch, &e->need, err);
+    f->count += status == FM_OK;
+    return status;
+}
+
+static fm_status evaluate(struct finder *f, int64_t batch, struct fm_err *err)
+{
+    const struct evaluation *e;
+    fm_status status = ask(f, batch, &e, err);
     if (status != FM_OK) return status;
-    f->count++;
     if (e->need.fits) {
         f->fit_before = f->fit;
         f->fit = *e;
@@ -99,6 +113,53 @@ static bool is_non_monotone(const struct finder *f)
     return false;
 }
 
+/* from the largest fit, if there is one, to the next boundary */
+static fm_status find_boundary(struct finder *f, struct fm_err *err)
+{
+    const int64_t limit = f->query->max_batch;
+    fm_status status = FM_OK;
+    while (status == FM_OK && f->fit.batch < limit && (!f->misfit.batch || f->misfit.batch - f->fit.batch > 1)) {
+        if (!f->misfit.batch) {
+            status = evaluate(f, extrapolate(f), err);
+        } else {
+            status = evaluate(f, interpolate(f), err);
+            f->misses++;
+        }
+    }
+    return status;
+}
+
+/* Above a boundary: does a larger batch fit, where less is wasted? One by one, until one needs too much for certain. */
+static fm_status look_ahead(struct finder *f, bool *found, struct fm_err *err)
+{
+    struct evaluation at = f->misfit;
+    int64_t last = at.batch + FM_PLAN_MAX_AHEAD;
+    *found = false;
+    if (last > f->query->max_batch) last = f->query->max_batch;
+    while (at.batch < last && at.need.least_bytes && at.need.least_bytes <= f->query->capacity_bytes) {
+        const struct evaluation *next;
+        fm_status status = ask(f, at.batch + 1, &next, err);
+        if (status != FM_OK) return status;
+        at = *next;
+        if (!at.need.fits) continue;
+        f->fit = at;
+        f->fit_before = f->misfit = (struct evaluation){ 0 };
+        f->extrapolations = f->misses = 0;
+        *found = true;
+        break;
+    }
+    return FM_OK;
+}
+
+/* the largest batch below the answer that does not fit; 0: none was seen */
+static int64_t misfit_below(const struct finder *f)
+{
+    int64_t batch = 0;
+    for (int i = 0; i < f->count; i++)
+        if (!f->done[i].need.fits && f->done[i].batch < f->fit.batch && f->done[i].batch > batch) batch = f->done[i].batch;
+    return batch;
+}
+
 fm_status fm_plan_max_batch(const struct fm_plan_max_query *query, struct fm_plan_max_answer *answer,
                             struct fm_err *err)
 {
@@ -110,14 +171,11 @@ fm_status fm_plan_max_batch(const struct fm_plan_max_query *query, struct fm_pla
     memset(&f, 0, sizeof f);
     f.query = query;
     fm_status status = evaluate(&f, 1, err);
-    while (status == FM_OK && f.fit.batch < query->max_batch
-           && (!f.misfit.batch || f.misfit.batch - f.fit.batch > 1)) {
-        if (!f.misfit.batch) {
-            status = evaluate(&f, extrapolate(&f), err);
-        } else {
-            status = evaluate(&f, interpolate(&f), err);
-            f.misses++;
-        }
+    bool again = f.fit.batch > 0;
+    for (int i = 0; i < BOUNDARIES_MAX && again && status == FM_OK; i++) {
+        again = false;
+        status = find_boundary(&f, err);
+        if (status == FM_OK && f.misfit.batch && i + 1 < BOUNDARIES_MAX) status = look_ahead(&f, &again, err);
     }
     answer->evaluations = f.count;
     if (status != FM_OK) return status;
@@ -125,5 +183,6 @@ fm_status fm_plan_max_batch(const struct fm_plan_max_query *query, struct fm_pla
     answer->bytes = f.fit.need.bytes;
     answer->at_limit = f.fit.batch == query->max_batch;
     answer->non_monotone = is_non_monotone(&f);
+    answer->misfit_below = misfit_below(&f);
     return FM_OK;
 }

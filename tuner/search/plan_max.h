@@ -4,8 +4,10 @@
  * and bisects where they do not converge. 3 to 5 evaluations for an affine cost, 5 to 6 on average for
  * a stepped one, and never more than about 2 log2(max_batch) + 4. The answer is always a boundary that
  * was evaluated on both sides: fits at max_batch, does not fit at max_batch + 1 (or max_batch is the
- * limit). Where memory is not monotone in the batch there may be others; `non_monotone` is set when
- * one evaluation needed less than another at a smaller batch.
+ * limit). Where memory is not monotone in the batch (fragmentation, convolution workspaces) a larger one may
+ * fit: batches above the first boundary are evaluated one by one as long as `least_bytes` leaves them a chance,
+ * at most FM_PLAN_MAX_AHEAD in a row. `non_monotone` is set when one evaluation needed less than another at a
+ * smaller batch, `misfit_below` when one below the answer does not fit.
  *
  * Units: bytes, samples. Pure but for the callback. */
 #ifndef FM_TUNER_SEARCH_PLAN_MAX_H
@@ -16,8 +18,11 @@
 
 #include "tuner/base/status.h"
 
+#define FM_PLAN_MAX_AHEAD 12
+
 struct fm_plan_need {
     uint64_t bytes;             /* what the batch would take; 0 if not known: only slows the search */
+    uint64_t least_bytes;       /* a part of it that never shrinks as the batch grows; 0: not known */
     bool fits;                  /* the verdict; it counts, not the bytes */
 };
 
@@ -33,6 +38,7 @@ struct fm_plan_max_answer {
     uint64_t bytes;             /* needed at max_batch; 0 if max_batch is 0 or it is not known */
     bool at_limit;              /* it fits at the limit; nothing above was evaluated */
     bool non_monotone;
+    int64_t misfit_below;       /* the largest batch below max_batch found not to fit; 0: none was */
     int evaluations;
 };
 
