@@ -336,7 +336,7 @@ static void put_doubts(struct table *t)
         const struct fm_result_cell *cell = &t->result->cells[t->section[i]];
         if (cell->mistrusted) put_doubt(t, cell, "mistrusted: it did not learn when it was checked");
         if (cell->non_monotone)
-            put_doubt(t, cell, "memory does not only grow with the batch: the max batch is one of several boundaries");
+            put_doubt(t, cell, "memory does not only grow with the batch: a smaller one than the max batch may not fit");
         if (is_listed(cell) && cell->verdict && !cell->certified) {
             put_doubt(t, cell, why(cell) ? why(cell) : "its max batch is not certified");
         } else if (is_listed(cell) && cell->skipped) {
