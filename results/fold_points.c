@@ -119,16 +119,32 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* does `a` validate with at least the batch that `b` does, at any training batch? */
+static bool validates_more(const struct fm_result_cell *a, const struct fm_result_cell *b)
+{
+    const char *of_a = fm_json_text(a->strategies, "val_batch");
+    const char *of_b = fm_json_text(b->strategies, "val_batch");
+    return of_a && of_b && strcmp(of_a, "same") == 0 && (strcmp(of_b, "half") == 0 || strcmp(of_b, "same") == 0);
+}
+
+/* Of a cell that did not validate at this batch itself: one that did, with more, bounds it; so does its own next larger. */
 static void set_peak(const struct fm_result *result, struct fm_result_point *point)
 {
     const struct fm_result_cell *cell = &result->cells[point->cell];
     int64_t train = -1, val = -1, planned_train = -1, planned_val = -1, above = -1, above_batch = INT64_MAX;
+    int64_t more = -1, planned_more = -1;
     for (size_t i = 0; i < result->row_count; i++) {
         const struct fm_result_row *row = &result->rows[i];
         if (row->superseded || row->outcome != FM_OUTCOME_ok) continue;
         if (!row->val && row->batch == point->batch && shares_training(&result->cells[row->cell], cell)) {
             train = larger(train, row->measured.reserved_bytes);
             planned_train = larger(planned_train, row->planned.reserved_bytes);
+        }
+        const struct fm_result_cell *other = &result->cells[row->cell];
+        if (row->val && row->cell != point->cell && row->batch == point->batch && shares_training(other, cell) &&
+            validates_more(other, cell)) {
+            more = larger(more, row->measured.reserved_bytes);
+            planned_more = larger(planned_more, row->planned.reserved_bytes);
         }
         if (!row->val || row->cell != point->cell || row->measured.reserved_bytes < 0) continue;
         if (row->batch == point->batch) {
@@ -140,9 +156,11 @@ static void set_peak(const struct fm_result *result, struct fm_result_point *poi
         }
     }
     point->peak_lo_bytes = point->peak_hi_bytes = point->planned_peak_bytes = -1;
+    if (more >= 0 && (above < 0 || more < above)) above = more;
     if (train < 0 || (cell->validates && val < 0 && above < 0)) return;
     point->peak_lo_bytes = larger(train, val);
     point->peak_hi_bytes = cell->validates && val < 0 ? larger(train, above) : point->peak_lo_bytes;
+    if (planned_val < 0 && planned_more >= 0 && planned_more <= planned_train) planned_val = planned_more;
     if (planned_train >= 0 && (!cell->validates || planned_val >= 0))
         point->planned_peak_bytes = larger(planned_train, planned_val);
 }

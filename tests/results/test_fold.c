@@ -92,6 +92,28 @@ static void test_throughput(void **state)
     release(&f);
 }
 
+/* what a cell with more validation took bounds the one with less */
+static void test_peak_of_less_validation(void **state)
+{
+    static const struct { int64_t lo, hi; } want[] = { { 100, 100 }, { 100, 120 } };
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char text[4096];
+        struct folded f;
+        (void)snprintf(text, sizeof text, "%s%s%s%s", HEAD CELL("a", "t", "m", "", "'val_batch':'same'") CELL("b", "t", "m", "", "'val_batch':'half'")
+                       ROW("a", 4, 4, "train", 1, "ok", RAN(100, "1000000000")),
+                       i ? ROW("a", 4, 4, "val", 1, "ok", HELD(120)) : ROW("a", 4, 4, "val", 1, "ok", HELD(90)),
+                       ROW("b", 8, 4, "train", 1, "ok", RAN(200, "2000000000")) ROW("b", 8, 4, "val", 1, "ok", HELD(200)),
+                       VERDICT("a", 8, 8) VERDICT("b", 8, 4));
+        fold(&f, text);
+        const struct fm_result_point *p = point_of(&f.result, 1, 4);
+        assert_int_equal(p->peak_lo_bytes, want[i].lo);
+        assert_int_equal(p->peak_hi_bytes, want[i].hi);
+        assert_int_equal(point_of(&f.result, 0, 4)->peak_hi_bytes, want[i].hi);
+        release(&f);
+    }
+}
+
 /* a probe that was tried again counts by its last try; throttled steps do not count */
 static void test_second_try_and_throttling(void **state)
 {
@@ -190,7 +212,7 @@ static void test_campaign(void **state)
     const struct fm_result *r = &f.result;
     assert_int_equal(r->cell_count, 7);
     static const struct { int64_t max_train, max_val, knee, best; size_t rank; double speed, relative; const char *outcome; } want[] = {
-        { 8, 8, 2, 4, 2, 4, 0.75, "ok" }, { 10, 5, 2, 4, 3, 4, 0.75, "ok" }, { 16, 16, 16, 16, 1, 16 / 3.0, 1, "ok" },
+        { 8, 8, 2, 4, 2, 4, 0.75, "ok" }, { 10, 5, 2, 4, 2, 4, 0.75, "ok" }, { 16, 16, 16, 16, 1, 16 / 3.0, 1, "ok" },
         { 8, 8, 8, 8, 1, 8, 1.5, "ok" }, { -1, -1, -1, -1, 0, NAN, NAN, "unsupported" },
         { -1, -1, -1, -1, 0, NAN, NAN, "skipped" }, { -1, -1, -1, -1, 0, NAN, NAN, "untested" },
     };
@@ -349,7 +371,8 @@ static void test_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_throughput), cmocka_unit_test(test_second_try_and_throttling),
+        cmocka_unit_test(test_throughput), cmocka_unit_test(test_peak_of_less_validation),
+        cmocka_unit_test(test_second_try_and_throttling),
         cmocka_unit_test(test_shared_training), cmocka_unit_test(test_validation_searched_alone),
         cmocka_unit_test(test_knee), cmocka_unit_test(test_campaign), cmocka_unit_test(test_runs),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_mutations), cmocka_unit_test(test_faults),

@@ -314,13 +314,14 @@ static int64_t shared_top(const struct fm_campaign *c, size_t leader)
     return top;
 }
 
-/* one timed launch without validation, unless it was made already */
+/* one timed launch, unless it was made already; of the ladder with validation, so that the memory of each point is known */
 static fm_status time_point(struct fm_campaign *c, size_t leader, int64_t batch, enum role role, uint32_t launch, struct fm_err *err)
 {
     struct probe p = { .cell = leader, .batch = batch, .role = role, .launch = launch, .timed = true };
     struct fm_shown shown;
+    if (role == LADDER) p.val_batch = fm_cell_val_batch(&c->config.cell[leader], batch);
     if (fm_shown_timed(c, c->state[leader].train_id, batch, launch)) return FM_OK;
-    if (fm_shown_find(c, c->state[leader].id, batch, 0, launch)) return FM_OK;      /* it ran and gave no time */
+    if (fm_shown_find(c, c->state[leader].id, batch, p.val_batch, launch)) return FM_OK;    /* it ran and gave no time */
     if (!time_for(c, c->probe_ns_mean)) return skip(c, leader, role_name[role], err);
     return execute(c, &p, &shown, err);
 }
