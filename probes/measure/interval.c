@@ -8,20 +8,6 @@
 #define RESAMPLES 2000
 #define STREAM 0x626f6f74       /* "boot": apart from the streams of weights and dropout */
 
-double fm_student_975(double freedom)
-{
-    static const double table[] = {     /* 1 ... 30 */
-        12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
-        2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
-        2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
-    };
-    if (freedom < 31) return table[freedom < 1 ? 0 : (int)freedom - 1];
-    /* Cornish and Fisher's expansion about the normal quantile: within 1e-5 beyond 30 */
-    double z = 1.959963984540054, z3 = pow(z, 3), z5 = pow(z, 5), z7 = pow(z, 7), n = floor(freedom);
-    return z + (z3 + z) / (4 * n) + (5 * z5 + 16 * z3 + 3 * z) / (96 * n * n)
-         + (3 * z7 + 19 * z5 + 17 * z3 - 15 * z) / (384 * n * n * n);
-}
-
 /* median of a resample of n sorted values, given how often each was drawn */
 static double median_of_counts(const double *sorted, const uint32_t *drawn, size_t n)
 {

@@ -43,5 +43,7 @@ struct fm_interval fm_interval_ratio(const struct fm_interval *a, const struct f
 
 /* 0.975 quantile of Student's distribution; freedom >= 1, rounded down */
 double fm_student_975(double freedom);
+/* P(T <= t) of Student's distribution, freedom > 0, to about 1e-12; NaN for NaN */
+double fm_student_cdf(double t, double freedom);
 
 #endif

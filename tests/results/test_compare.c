@@ -1,0 +1,251 @@
+/* A new run against an earlier one: what is worse, what only might be, and that noise alone is neither. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "results/compare.h"
+#include "tests/results/support_journal.h"
+#include "tuner/base/memory.h"
+#include "tuner/base/rng.h"
+
+#define COUNT(a) (sizeof(a) / sizeof(a)[0])
+#define CELLS 8
+
+struct cell_text {
+    const char *outcome;        /* of the verdict; NULL: no cell */
+    int max_batch, peak_mib;
+    double step_ms[4];          /* a launch each, 0 ends */
+    bool uncertified, learned_not;
+};
+
+struct run_text {
+    const char *library, *name, *tool;
+    struct cell_text cell[CELLS];
+    int cells;
+};
+
+static void write_cell(struct fm_buf *out, int id, const struct cell_text *c)
+{
+    if (!c->outcome) return;
+    fm_buf_printf(out, "{'kind':'cell','v':1,'id':'c%d','train_id':'t%d','device':'cpu','workload':'w','set':{},'strategies':{},"
+                  "'model_id':'m','changes_model':[],'parameters':7,'flops_per_sample':10}\n", id, id);
+    for (int l = 0; l < 4 && c->step_ms[l] > 0; l++)
+        fm_buf_printf(out, "{'kind':'row','v':1,'cell':'c%d','batch':%d,'val_batch':0,'phase':'train','role':'boundary','launch':%d,"
+                      "'outcome':'ok','measured':{'reserved_bytes':%lld,'step_ns':[%.0f]}}\n", id, c->max_batch, l + 1,
+                      (long long)c->peak_mib << 20, c->step_ms[l] * 1e6);
+    fm_buf_printf(out, "{'kind':'verdict','v':1,'cell':'c%d','outcome':'%s','max_batch':{'train':%d,'val':0},'certified':%s,"
+                  "'mistrusted':%s}\n", id, c->outcome, c->max_batch, c->uncertified ? "false" : "true", c->learned_not ? "true" : "false");
+}
+
+struct run { struct fm_records records; struct fm_result result; };
+
+static void make(const struct run_text *text, struct run *run)
+{
+    struct fm_buf out = FM_BUF(1 << 20);
+    struct fm_err err = { 0 };
+    fm_buf_printf(&out, "{'kind':'run','v':1,'tool':'%s','seed':'1','devices':[{'id':'cpu','name':'%s','library':'%s','threads':2}]}\n",
+                  text->tool ? text->tool : "1", text->name ? text->name : "X", text->library ? text->library : "L");
+    for (int i = 0; i < text->cells; i++) write_cell(&out, i, &text->cell[i]);
+    assert_true(fm_buf_ok(&out));
+    fm_test_records(fm_buf_text(&out), &run->records);
+    if (fm_result_fold(&run->records, &run->result, &err) != FM_OK) fail_msg("%s", err.text);
+    fm_buf_release(&out);
+}
+
+static void end(struct run *run)
+{
+    fm_result_release(&run->result);
+    fm_records_release(&run->records);
+}
+
+static const struct fm_compare_limits limits = { .max_slowdown = 0.05, .max_memory_growth = 0.02 };
+
+struct judged { enum fm_change all, figure; uint32_t worse; size_t differences; };
+
+/* one comparison; figure: the verdict of `what`, of the first cell */
+static struct judged judge(const struct run_text *was, const struct run_text *is, const char *what, const struct fm_compare_limits *l)
+{
+    struct run a, b;
+    struct fm_comparison c;
+    struct judged out = { .figure = FM_CHANGE_INCOMPARABLE };
+    make(was, &a), make(is, &b);
+    assert_int_equal(fm_compare(&a.result, &b.result, l, &c, NULL), FM_OK);
+    for (size_t i = c.count; i-- > 0;)
+        if (strcmp(c.item[i].what, what) == 0) out.figure = c.item[i].change;
+    out.all = c.change;
+    out.worse = c.worse;
+    out.differences = c.differences;
+    struct fm_buf text = FM_BUF(1 << 20), json = FM_BUF(1 << 20);
+    assert_int_equal(fm_comparison_text(&c, &text, NULL), FM_OK);
+    assert_int_equal(fm_comparison_json(&c, &json, NULL), FM_OK);
+    assert_non_null(strstr(fm_buf_text(&text), fm_change_name(c.change)));
+    cJSON *read = cJSON_Parse(fm_buf_text(&json));
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(read, "figures")), c.count);
+    cJSON_Delete(read);
+    fm_buf_release(&text), fm_buf_release(&json);
+    fm_comparison_release(&c);
+    end(&a), end(&b);
+    return out;
+}
+
+#define STEADY { 100, 101, 99 }
+static const struct run_text base = { .cells = 1, .cell = { { "ok", 8, 1000, STEADY, false, false } } };
+
+static void test_cases(void **state)
+{
+    static const struct { const char *name; struct cell_text is; const char *what; enum fm_change figure, all; } rows[] = {
+        { "equal", { "ok", 8, 1000, STEADY, 0, 0 }, "samples/s", FM_CHANGE_SAME, FM_CHANGE_SAME },
+        { "4 % slower", { "ok", 8, 1000, { 104, 105, 103 }, 0, 0 }, "samples/s", FM_CHANGE_SAME, FM_CHANGE_SAME },
+        { "20 % slower", { "ok", 8, 1000, { 125, 126, 124 }, 0, 0 }, "samples/s", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "6 % slower, within noise", { "ok", 8, 1000, { 106.5, 113, 100 }, 0, 0 }, "samples/s", FM_CHANGE_UNDECIDED, FM_CHANGE_UNDECIDED },
+        { "one launch", { "ok", 8, 1000, { 100 }, 0, 0 }, "samples/s", FM_CHANGE_UNDECIDED, FM_CHANGE_UNDECIDED },
+        { "20 % faster", { "ok", 8, 1000, { 80, 81, 79 }, 0, 0 }, "samples/s", FM_CHANGE_BETTER, FM_CHANGE_BETTER },
+        { "1 % more memory", { "ok", 8, 1010, STEADY, 0, 0 }, "peak", FM_CHANGE_SAME, FM_CHANGE_SAME },
+        { "3 % more memory", { "ok", 8, 1030, STEADY, 0, 0 }, "peak", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "3 % less memory", { "ok", 8, 970, STEADY, 0, 0 }, "peak", FM_CHANGE_BETTER, FM_CHANGE_BETTER },
+        { "smaller batch", { "ok", 7, 1000, STEADY, 0, 0 }, "max batch", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "out of memory", { "oom_device", 0, 0, { 0 }, 0, 0 }, "outcome", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "not certified", { "ok", 8, 1000, STEADY, true, 0 }, "outcome", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "mistrusted", { "ok", 8, 1000, STEADY, 0, true }, "outcome", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "missing", { 0 }, "outcome", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct run_text is = { .cells = 1, .cell = { rows[i].is } };
+        struct judged j = judge(&base, &is, rows[i].what, &limits);
+        if (j.figure != rows[i].figure || j.all != rows[i].all)
+            fail_msg("%s: %s, in all %s", rows[i].name, fm_change_name(j.figure), fm_change_name(j.all));
+    }
+    assert_int_equal(fm_memory_live, 0);
+}
+
+static void test_devices(void **state)
+{
+    (void)state;
+    struct run_text other = base;
+    other.library = "L 2", other.tool = "2";                /* what a comparison is for */
+    struct judged j = judge(&base, &other, "samples/s", &limits);
+    assert_int_equal(j.all, FM_CHANGE_SAME);
+    assert_int_equal(j.differences, 2);
+    other.name = "Y";                                       /* another machine says nothing */
+    j = judge(&base, &other, "outcome", &limits);
+    assert_int_equal(j.figure, FM_CHANGE_INCOMPARABLE);
+    assert_int_equal(j.all, FM_CHANGE_INCOMPARABLE);
+    struct run_text bad = base;                             /* what was broken before can only get better */
+    bad.cell[0].outcome = "crash";
+    assert_int_equal(judge(&bad, &bad, "outcome", &limits).all, FM_CHANGE_INCOMPARABLE);
+    assert_int_equal(judge(&bad, &base, "outcome", &limits).all, FM_CHANGE_BETTER);
+}
+
+static double nights(void *context, const struct fm_result_cell *cell, int64_t batch)
+{
+    (void)cell;
+    assert_int_equal(batch, 8);
+    return *(double *)context;
+}
+
+static void test_history(void **state)
+{
+    double error = NAN;
+    struct fm_compare_limits l = limits;
+    struct run_text is = base;
+    (void)state;
+    for (int i = 0; i < 3; i++) is.cell[0].step_ms[i] *= 1.12;
+    l.night_error = nights;
+    l.context = &error;
+    assert_int_equal(judge(&base, &is, "samples/s", &l).figure, FM_CHANGE_WORSE);
+    error = 0.001;
+    assert_int_equal(judge(&base, &is, "samples/s", &l).figure, FM_CHANGE_WORSE);
+    error = 0.1;                                            /* it moves more than that in any night */
+    assert_int_equal(judge(&base, &is, "samples/s", &l).figure, FM_CHANGE_UNDECIDED);
+}
+
+static struct run_text random_run(uint64_t seed, double noise, double slower)
+{
+    struct run_text run = { .cells = CELLS };
+    for (int i = 0; i < CELLS; i++) {
+        run.cell[i] = (struct cell_text){ .outcome = "ok", .max_batch = 8, .peak_mib = 1000 };
+        for (int l = 0; l < 3; l++)
+            run.cell[i].step_ms[l] = 100 * (i ? 1 : 1 + slower) * exp(noise * fm_rng_normal(seed, 11, (uint64_t)(i * 3 + l)));
+    }
+    return run;
+}
+
+/* Noise alone raises no alarm, at the limit itself it does in at most 2.5 % of all comparisons, and a real slowdown is found. */
+static void test_alarms(void **state)
+{
+    int noise = 0, at_limit = 0, found = 0;
+    const int runs = 400;
+    struct fm_compare_limits strict = limits;
+    strict.max_slowdown = 0;
+    (void)state;
+    for (uint64_t seed = 0; seed < (uint64_t)runs; seed++) {
+        struct run_text a = random_run(2 * seed, 0.02, 0), b = random_run(2 * seed + 1, 0.02, 0), c = random_run(2 * seed + 1, 0.01, 0.3);
+        noise += judge(&a, &b, "samples/s", &limits).worse > 0;
+        at_limit += judge(&a, &b, "samples/s", &strict).worse > 0;
+        found += judge(&a, &c, "samples/s", &limits).worse > 0;
+    }
+    assert_in_range(noise, 0, runs / 100);
+    assert_in_range(at_limit, 0, runs * 8 / 100);           /* 2.5 %, and the bootstrap's own error with 3 launches */
+    assert_in_range(found, runs * 7 / 10, runs);
+}
+
+static void test_student(void **state)
+{
+    (void)state;
+    for (double t = -30; t <= 30; t += 0.37) {
+        assert_true(fabs(fm_student_cdf(t, 1) - (0.5 + atan(t) / 3.14159265358979323846)) < 1e-12);
+        assert_true(fabs(fm_student_cdf(t, 2) - (0.5 + t / (2 * sqrt(2 + t * t)))) < 1e-12);
+        assert_true(fabs(fm_student_cdf(t, 3.7) + fm_student_cdf(-t, 3.7) - 1) < 1e-12);
+        assert_true(fabs(fm_student_cdf(t, 1e7) - erfc(-t / sqrt(2)) / 2) < 1e-6);
+    }
+    for (double n = 1; n < 60; n++) assert_true(fabs(fm_student_cdf(fm_student_975(n), n) - 0.975) < 1e-5);
+    assert_true(fm_student_cdf(INFINITY, 4) == 1 && fm_student_cdf(-INFINITY, 4) == 0 && isnan(fm_student_cdf(NAN, 4)));
+}
+
+static void test_limits_and_faults(void **state)
+{
+    struct run a, b;
+    struct fm_comparison c;
+    struct fm_compare_limits l = limits;
+    (void)state;
+    make(&base, &a), make(&base, &b);
+    l.max_slowdown = 1;
+    assert_int_equal(fm_compare(&a.result, &b.result, &l, &c, NULL), FM_INVALID);
+    l = limits;
+    l.max_memory_growth = NAN;
+    assert_int_equal(fm_compare(&a.result, &b.result, &l, &c, NULL), FM_INVALID);
+    long before = fm_memory_live;
+    for (long n = 0;; n++) {
+        struct fm_buf text = FM_BUF(1 << 20);
+        fm_fault = (struct fm_fault){ .left = n, .armed = true };
+        fm_status status = fm_compare(&a.result, &b.result, &limits, &c, NULL);
+        if (status == FM_OK) status = fm_comparison_text(&c, &text, NULL);
+        long hits = fm_fault.hits;
+        fm_fault = (struct fm_fault){ 0 };
+        fm_comparison_release(&c);
+        fm_buf_release(&text);
+        assert_int_equal(fm_memory_live, before);
+        if (!hits) {
+            assert_int_equal(status, FM_OK);
+            break;
+        }
+        assert_int_equal(status, FM_NOMEM);
+    }
+    end(&a), end(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cases), cmocka_unit_test(test_devices), cmocka_unit_test(test_history), cmocka_unit_test(test_alarms),
+        cmocka_unit_test(test_student), cmocka_unit_test(test_limits_and_faults),
+    };
+    return cmocka_run_group_tests_name("compare", tests, NULL, NULL);
+}
