@@ -5,6 +5,7 @@
 #ifndef FM_PROBES_BACKENDS_BACKEND_H
 #define FM_PROBES_BACKENDS_BACKEND_H
 
+#include "probes/memory/segment_source.h"
 #include "tuner/base/status.h"
 #include "workloads/program/candidates.h"
 #include "workloads/program/program.h"
@@ -38,6 +39,7 @@ struct fm_backend;                      /* opaque, one a backend */
 
 struct fm_backend_config {
     int32_t threads;                    /* 0: all */
+    const char *device;                 /* "cuda:0", "GPU-..."; NULL: the backend's first. Borrowed while it opens */
 };
 
 struct fm_backend_ops {
@@ -56,6 +58,13 @@ struct fm_backend_ops {
     fm_status (*read)(struct fm_backend *backend, void *host, const void *device, int64_t bytes, struct fm_err *err);
     fm_status (*write)(struct fm_backend *backend, void *device, const void *host, int64_t bytes, struct fm_err *err);
     bool channels_last;                 /* stores image-like storages channels-last (program.h) */
+    /* Where segments of its memory come from, at most memory_bytes in all; one source at a time, valid until the next
+     * or close. NULL: it runs on host memory, which the caller maps. */
+    fm_status (*source)(struct fm_backend *backend, int64_t memory_bytes, struct fm_segment_source *out, struct fm_err *err);
+    /* The device's own clock around what is enqueued between the two; end waits for it. NULL: the host's clock, with
+     * synchronize at the end. */
+    fm_status (*time_begin)(struct fm_backend *backend, struct fm_err *err);
+    fm_status (*time_end)(struct fm_backend *backend, int64_t *ns, struct fm_err *err);
 };
 
 #endif

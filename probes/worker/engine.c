@@ -80,8 +80,11 @@ fm_status fm_engine_open(struct fm_engine *e, const struct fm_engine_config *con
     if (status != FM_OK) return status;
     struct fm_allocator_config allocator = fm_allocator_config_default();
     allocator.guard = config->poison;
+    struct fm_segment_source source;
     fm_mmap_source_init(&e->source, config->memory_bytes);
-    status = fm_allocator_init(&e->allocator, &allocator, fm_mmap_source_interface(&e->source), err);
+    if (config->ops->source) status = config->ops->source(config->backend, config->memory_bytes, &source, err);
+    else source = fm_mmap_source_interface(&e->source);
+    if (status == FM_OK) status = fm_allocator_init(&e->allocator, &allocator, source, err);
     if (status != FM_OK) return status;
     e->ready = true;
     e->replay = (struct fm_replay){ .program = config->program, .allocator = &e->allocator, .workspaces = &e->workspaces,
@@ -98,14 +101,26 @@ void fm_engine_close(struct fm_engine *e)
     *e = (struct fm_engine){ 0 };
 }
 
-fm_status fm_engine_run(struct fm_engine *e, enum fm_section section, int64_t *ns, struct fm_err *err)
+/* one section between two readings of the device's clock, or else of the host's */
+static fm_status run_timed(struct fm_engine *e, enum fm_section section, int64_t *ns, struct fm_err *err)
 {
+    const struct fm_backend_ops *ops = e->ops;
     struct fm_clock clock = fm_clock_system();
     int64_t start = fm_now_ns(clock);
+    bool own_clock = ops->time_begin && ops->time_end;
+    fm_status status = own_clock ? ops->time_begin(e->backend, err) : FM_OK;
+    if (status == FM_OK) status = fm_replay_section(&e->replay, section, err);
+    if (status == FM_OK) status = own_clock ? ops->time_end(e->backend, ns, err) : ops->synchronize(e->backend, err);
+    if (!own_clock) *ns = fm_now_ns(clock) - start;
+    return status;
+}
+
+fm_status fm_engine_run(struct fm_engine *e, enum fm_section section, int64_t *ns, struct fm_err *err)
+{
+    int64_t took = 0;
     e->validating = fm_section_is_val(section);
-    fm_status status = fm_replay_section(&e->replay, section, err);
-    if (status == FM_OK) status = e->ops->synchronize(e->backend, err);
-    if (ns) *ns = fm_now_ns(clock) - start;
+    fm_status status = run_timed(e, section, &took, err);
+    if (ns) *ns = took;
     if (status != FM_OK) return status;
     if (section == FM_SECTION_TRAIN_FIRST || section == FM_SECTION_TRAIN) e->train_steps++;
     if (section == FM_SECTION_VAL_FIRST || section == FM_SECTION_VAL) e->val_steps++;

@@ -10,7 +10,7 @@
 struct fm_engine {
     const struct fm_backend_ops *ops;       /* borrowed */
     struct fm_backend *backend;             /* borrowed */
-    struct fm_mmap_source source;
+    struct fm_mmap_source source;           /* where the backend has no source of its own */
     struct fm_allocator allocator;
     struct fm_workspaces workspaces;        /* what the backend answered for this program's problems */
     struct fm_replay replay;

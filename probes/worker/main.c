@@ -1,4 +1,4 @@
-/* fillmark-worker-NAME [--threads N]: started by fillmark, not by people. */
+/* fillmark-worker-NAME [--threads N] [--device ID]: started by fillmark, not by people. */
 #include "probes/worker/serve.h"
 
 #include "tuner/base/log.h"
@@ -8,15 +8,26 @@
 #include <string.h>
 #include <unistd.h>
 
-int main(int argc, char **argv)
+static bool parse(int argc, char **argv, struct fm_backend_config *config)
 {
     int64_t threads = 0;
-    bool good = argc == 1 || (argc == 3 && strcmp(argv[1], "--threads") == 0 && fm_parse_i64(argv[2], &threads) &&
-                              threads >= 0 && threads <= 4096);
-    if (!good) {
-        fm_log(FM_LOG_ERROR, "usage: %s [--threads N]; it speaks fillmark's protocol on stdin and stdout", argv[0]);
+    for (int i = 1; i < argc; i += 2) {
+        if (i + 1 == argc) return false;
+        if (strcmp(argv[i], "--device") == 0) config->device = argv[i + 1];
+        else if (strcmp(argv[i], "--threads") != 0 || !fm_parse_i64(argv[i + 1], &threads)) return false;
+    }
+    if (threads < 0 || threads > 4096) return false;
+    config->threads = (int32_t)threads;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct fm_backend_config config = { 0 };
+    if (!parse(argc, argv, &config)) {
+        fm_log(FM_LOG_ERROR, "usage: %s [--threads N] [--device ID]; it speaks fillmark's protocol on stdin and stdout", argv[0]);
         return FM_INVALID;
     }
     (void)signal(SIGPIPE, SIG_IGN);
-    return fm_worker_serve(fm_worker_backend(), STDIN_FILENO, STDOUT_FILENO, (int32_t)threads);
+    return fm_worker_serve(fm_worker_backend(), STDIN_FILENO, STDOUT_FILENO, &config);
 }

@@ -80,12 +80,11 @@ static bool serve_one(const struct fm_backend_ops *ops, struct fm_backend *backe
     return good;
 }
 
-int fm_worker_serve(const struct fm_backend_ops *ops, int in_fd, int out_fd, int32_t threads)
+int fm_worker_serve(const struct fm_backend_ops *ops, int in_fd, int out_fd, const struct fm_backend_config *config)
 {
     struct fm_backend *backend = NULL;
     struct fm_err err = { 0 };
-    struct fm_backend_config config = { .threads = threads };
-    if (ops->abi != FM_BACKEND_ABI || ops->open(&config, &backend, &err) != FM_OK) {
+    if (ops->abi != FM_BACKEND_ABI || ops->open(config, &backend, &err) != FM_OK) {
         fm_log(FM_LOG_ERROR, "worker: %s backend does not open: %s", ops->name, err.text);
         return FM_UNSUPPORTED;
     }

@@ -7,6 +7,6 @@
 /* each backend's worker has one file that defines it */
 const struct fm_backend_ops *fm_worker_backend(void);
 /* the process' exit code */
-int fm_worker_serve(const struct fm_backend_ops *ops, int in_fd, int out_fd, int32_t threads);
+int fm_worker_serve(const struct fm_backend_ops *ops, int in_fd, int out_fd, const struct fm_backend_config *config);
 
 #endif

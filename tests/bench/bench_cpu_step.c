@@ -130,7 +130,7 @@ static fm_status measure(const struct fm_program *program, struct fm_err *err)
     int64_t best_ns = INT64_MAX, ns;
     timed = fm_backend_cpu;
     timed.run = timed_run;
-    FM_TRY(fm_backend_cpu.open(&(struct fm_backend_config){ threads }, &backend, err));
+    FM_TRY(fm_backend_cpu.open(&(struct fm_backend_config){ .threads = threads }, &backend, err));
     FM_TRY(fm_engine_open(&engine, &(struct fm_engine_config){ .ops = &timed, .backend = backend, .program = program,
                                                                 .memory_bytes = INT64_C(16) << 30, .seed = 1 }, err));
     FM_TRY(fm_engine_run(&engine, FM_SECTION_INIT, NULL, err));

@@ -20,7 +20,7 @@ static struct fm_backend *open_cpu(int threads)
 {
     struct fm_backend *backend;
     struct fm_err err = { 0 };
-    if (fm_backend_cpu.open(&(struct fm_backend_config){ threads }, &backend, &err) != FM_OK) fail_msg("%s", err.text);
+    if (fm_backend_cpu.open(&(struct fm_backend_config){ .threads = threads }, &backend, &err) != FM_OK) fail_msg("%s", err.text);
     return backend;
 }
 
@@ -139,7 +139,7 @@ static void refuses_threads(void **state)
     (void)state;
     struct fm_backend *cpu = (void *)1;
     struct fm_err err = { 0 };
-    assert_int_equal(fm_backend_cpu.open(&(struct fm_backend_config){ -1 }, &cpu, &err), FM_INVALID);
+    assert_int_equal(fm_backend_cpu.open(&(struct fm_backend_config){ .threads = -1 }, &cpu, &err), FM_INVALID);
     assert_null(cpu);
     assert_non_null(strstr(err.text, "threads"));
 }
@@ -274,7 +274,7 @@ static void offsets_are_not_part_of_a_plan(void **state)
     (void)state;
     struct fm_backend *cpu = open_cpu(2), *ref;
     struct fm_err err = { 0 };
-    assert_int_equal(fm_backend_ref.open(&(struct fm_backend_config){ 0 }, &ref, &err), FM_OK);
+    assert_int_equal(fm_backend_ref.open(&(struct fm_backend_config){ .threads = 0 }, &ref, &err), FM_OK);
     for (int64_t start = 0; start < 5; start++) {
         struct fm_case c, expected;
         convolution(&c, FM_K_CONV, 8);
@@ -320,7 +320,7 @@ static fm_status whole_life(struct fm_err *err)
 {
     struct fm_backend *cpu;
     struct fm_candidates candidates;
-    fm_status status = fm_backend_cpu.open(&(struct fm_backend_config){ 1 }, &cpu, err);
+    fm_status status = fm_backend_cpu.open(&(struct fm_backend_config){ .threads = 1 }, &cpu, err);
     if (status != FM_OK) return status;
     struct fm_operand o[3] = { { .dtype = FM_F32, .ndim = 2, .size = { 4, 4 }, .stride = { 4, 1 } } };
     o[1] = o[2] = o[0];

@@ -307,8 +307,8 @@ static void products_bf16(void **state)
 int main(void)
 {
     struct fm_err err = { 0 };
-    if (fm_backend_cpu.open(&(struct fm_backend_config){ 2 }, &cpu, &err) != FM_OK ||
-        fm_backend_ref.open(&(struct fm_backend_config){ 0 }, &ref, &err) != FM_OK) {
+    if (fm_backend_cpu.open(&(struct fm_backend_config){ .threads = 2 }, &cpu, &err) != FM_OK ||
+        fm_backend_ref.open(&(struct fm_backend_config){ .threads = 0 }, &ref, &err) != FM_OK) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }

@@ -95,7 +95,7 @@ static struct fm_worker *start(void)
 {
     struct fm_worker *worker = NULL;
     struct fm_err err = { 0 };
-    if (fm_worker_start(SELF, 0, &worker, &err) != FM_OK) fail_msg("%s", err.text);
+    if (fm_worker_start(SELF, NULL, &worker, &err) != FM_OK) fail_msg("%s", err.text);
     return worker;
 }
 
@@ -156,10 +156,22 @@ static void threads_are_passed(void **state)
     /* cat prints what it cannot open, `--threads` among it, as an option that it does not know */
     struct fm_worker *worker = NULL;
     struct fm_request request = probe("ok");
-    assert_int_equal(fm_worker_start("/bin/cat", 3, &worker, NULL), FM_OK);
+    assert_int_equal(fm_worker_start("/bin/cat", &(struct fm_worker_options){ .threads = 3 }, &worker, NULL), FM_OK);
     call(worker, &request, 20000);
     assert_int_equal(reply.outcome, FM_OUTCOME_crash);
     if (!strstr(reply.reason, "--threads")) fail_msg("%s", reply.reason);
+    fm_worker_stop(worker);
+}
+
+static void the_device_is_passed(void **state)
+{
+    (void)state;
+    struct fm_worker *worker = NULL;
+    struct fm_request request = probe("ok");
+    assert_int_equal(fm_worker_start("/bin/cat", &(struct fm_worker_options){ .device = "cuda:1" }, &worker, NULL), FM_OK);
+    call(worker, &request, 20000);
+    assert_int_equal(reply.outcome, FM_OUTCOME_crash);
+    if (!strstr(reply.reason, "--device")) fail_msg("%s", reply.reason);
     fm_worker_stop(worker);
 }
 
@@ -381,11 +393,11 @@ static void does_not_start(void **state)
     (void)state;
     struct fm_worker *worker = NULL;
     struct fm_err err = { 0 };
-    assert_int_equal(fm_worker_start("/nowhere/fillmark-worker-x", 0, &worker, &err), FM_IO);
+    assert_int_equal(fm_worker_start("/nowhere/fillmark-worker-x", NULL, &worker, &err), FM_IO);
     assert_null(worker);
     assert_string_equal(err.text, "/nowhere/fillmark-worker-x does not start: No such file or directory");
     err = (struct fm_err){ 0 };
-    assert_int_equal(fm_worker_start("/", 0, &worker, &err), FM_IO);
+    assert_int_equal(fm_worker_start("/", NULL, &worker, &err), FM_IO);
     assert_non_null(strstr(err.text, "Permission denied"));
 }
 
@@ -416,7 +428,7 @@ static void dies_with_its_parent(void **state)
     if (parent == 0) {
         struct fm_worker *worker = NULL;
         struct fm_request request = probe("hang");
-        if (fm_worker_start(SELF, 0, &worker, NULL) != FM_OK) _exit(1);
+        if (fm_worker_start(SELF, NULL, &worker, NULL) != FM_OK) _exit(1);
         if (write(ends[1], &worker->pid, sizeof worker->pid) != sizeof worker->pid) _exit(1);
         _exit(fm_worker_call(worker, &request, in_ms(20000), NULL, &reply, NULL) == FM_OK);
     }
@@ -449,7 +461,7 @@ static void *campaign(void *number)
         struct fm_request request = probe(plan[(i + first) % 6].how);
         request.id = first * 100 + i;
         bool hang = strcmp(request.cell.workload, "hang") == 0;
-        if (fm_worker_start(SELF, 0, &worker, NULL) != FM_OK ||
+        if (fm_worker_start(SELF, NULL, &worker, NULL) != FM_OK ||
             fm_worker_call(worker, &request, in_ms(hang ? 100 : 30000), NULL, mine, NULL) != FM_OK ||
             mine->outcome != plan[(i + first) % 6].outcome || mine->id != request.id)
             ++*faults;
@@ -484,7 +496,7 @@ static void every_fault_of_ours(void **state)
     for (long n = 0;; n++) {
         struct fm_worker *worker = NULL;
         fm_fault = (struct fm_fault){ .left = n, .armed = true };
-        fm_status status = fm_worker_start(SELF, 0, &worker, NULL);
+        fm_status status = fm_worker_start(SELF, NULL, &worker, NULL);
         if (status == FM_OK) status = fm_worker_call(worker, &request, in_ms(20000), NULL, &reply, NULL);
         long hits = fm_fault.hits;
         fm_fault = (struct fm_fault){ 0 };
@@ -561,6 +573,7 @@ int main(void)
         TEST(answers_and_stays),
         TEST(slow_but_in_time),
         TEST(threads_are_passed),
+        TEST(the_device_is_passed),
         TEST(deaths),
         TEST(hangs),
         TEST(babblings),

@@ -115,7 +115,7 @@ static fm_status call_worker(struct fm_campaign *c, const struct fm_request *req
     struct fm_worker *worker = NULL;
     struct fm_err why = { 0 };
     fm_reply_init(reply);
-    if (fm_worker_start(s->worker_path, s->config.threads, &worker, &why) != FM_OK) {
+    if (fm_session_worker(s, &worker, &why) != FM_OK) {
         reply->outcome = FM_OUTCOME_crash;
         (void)snprintf(reply->reason, sizeof reply->reason, "%.230s", why.text);
         return FM_OK;

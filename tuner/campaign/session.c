@@ -12,11 +12,26 @@
 
 static bool is_none(const struct fm_session *s) { return strcmp(s->backend, "none") == 0; }
 
+/* a GPU's UUID, or that of a part of it, names the cuda backend's device; else the name of the backend comes first */
+static void name_backend(struct fm_session *s)
+{
+    const char *device = s->config.device;
+    bool uuid = strncmp(device, "GPU-", 4) == 0 || strncmp(device, "MIG-", 4) == 0;
+    (void)snprintf(s->backend, sizeof s->backend, "%.*s", uuid ? 4 : (int)strcspn(device, ":"), uuid ? "cuda" : device);
+}
+
+fm_status fm_session_worker(const struct fm_session *s, struct fm_worker **out, struct fm_err *err)
+{
+    struct fm_worker_options options = { .threads = s->config.threads };
+    if (strcmp(s->backend, s->config.device) != 0) options.device = s->config.device;
+    return fm_worker_start(s->worker_path, &options, out, err);
+}
+
 /* asks the session's own worker; starts it if need be */
 static fm_status ask(struct fm_session *s, struct fm_request *request, struct fm_reply *reply, struct fm_err *err)
 {
     fm_status status = FM_OK;
-    if (!s->worker) status = fm_worker_start(s->worker_path, s->config.threads, &s->worker, err);
+    if (!s->worker) status = fm_session_worker(s, &s->worker, err);
     if (status != FM_OK) return status;
     request->id = ++s->requests;
     status = fm_worker_call(s->worker, request, fm_now_ns(fm_clock_system()) + QUESTION_DEADLINE_NS, s->config.cancel, reply, err);
@@ -62,7 +77,7 @@ static fm_status open_device(struct fm_session *s, struct fm_err *err)
 fm_status fm_session_open(struct fm_session *s, const struct fm_session_config *config, struct fm_err *err)
 {
     *s = (struct fm_session){ .config = *config, .capacity_bytes = config->memory_bytes, .cache = { .fd = -1 } };
-    (void)snprintf(s->backend, sizeof s->backend, "%.*s", (int)strcspn(config->device, ":"), config->device);
+    name_backend(s);
     s->device = fm_calloc(1, sizeof *s->device);
     if (!s->device) return FM_FAIL(err, FM_NOMEM, "a session");
     if (is_none(s)) {

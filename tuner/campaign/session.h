@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 
 struct fm_session_config {
-    const char *device;             /* "cpu", "ref", "none" */
+    const char *device;             /* "cpu", "ref", "none", "cuda:0", "GPU-..." */
     int32_t threads;                /* 0: all */
     int64_t memory_bytes;           /* 0: a quarter of what is free, at most memory_auto_bytes */
     int64_t memory_auto_bytes;
@@ -40,6 +40,9 @@ struct fm_session {
 /* FM_UNSUPPORTED: no such device here, with what there is. FM_FAILED: its worker does not start. */
 fm_status fm_session_open(struct fm_session *session, const struct fm_session_config *config, struct fm_err *err) FM_MUST_USE;
 void fm_session_close(struct fm_session *session);
+
+/* a worker of its own for the session's device, for the caller to stop */
+fm_status fm_session_worker(const struct fm_session *session, struct fm_worker **out, struct fm_err *err) FM_MUST_USE;
 
 struct fm_planned {
     struct fm_plan plan;            /* within the capacity; an OOM is data */

@@ -25,15 +25,28 @@
 
 /* ---- start and stop ---- */
 
-fm_status fm_worker_start(const char *path, int32_t threads, struct fm_worker **out, struct fm_err *err)
+fm_status fm_worker_start(const char *path, const struct fm_worker_options *options, struct fm_worker **out, struct fm_err *err)
 {
-    char name[4096], count[16], option[] = "--threads";
+    char name[4096], count[16], device[128], threads_option[] = "--threads", device_option[] = "--device", *argv[6];
+    size_t n = 0;
     *out = NULL;
     if (strlen(path) >= sizeof name)
         return FM_FAIL(err, FM_INVALID, "a worker's path of more than %zu bytes", sizeof name - 1);
     (void)snprintf(name, sizeof name, "%s", path);
-    (void)snprintf(count, sizeof count, "%" PRId32, threads);
-    char *argv[] = { name, threads > 0 ? option : NULL, count, NULL };
+    argv[n++] = name;
+    if (options && options->threads > 0) {
+        (void)snprintf(count, sizeof count, "%" PRId32, options->threads);
+        argv[n++] = threads_option;
+        argv[n++] = count;
+    }
+    if (options && options->device) {
+        if (strlen(options->device) >= sizeof device)
+            return FM_FAIL(err, FM_INVALID, "a device's name of more than %zu bytes", sizeof device - 1);
+        (void)snprintf(device, sizeof device, "%s", options->device);
+        argv[n++] = device_option;
+        argv[n++] = device;
+    }
+    argv[n] = NULL;
     struct fm_worker *worker = fm_calloc(1, sizeof *worker);
     if (!worker) return FM_FAIL(err, FM_NOMEM, "a worker");
     worker->received = FM_BUF(FM_LINE_MAX_BYTES);

@@ -6,7 +6,7 @@
  * process dies, the kernel kills the worker (PR_SET_PDEATHSIG).
  *
  *     fm_status status = fm_worker_path("cpu", path, sizeof path, err);
- *     if (status == FM_OK) status = fm_worker_start(path, 0, &worker, err);
+ *     if (status == FM_OK) status = fm_worker_start(path, NULL, &worker, err);
  *     int64_t deadline_ns = fm_now_ns(fm_clock_system()) + 60 * INT64_C(1000000000);
  *     if (status == FM_OK) status = fm_worker_call(worker, &request, deadline_ns, &cancel, reply, err);
  *     fm_worker_stop(worker);
@@ -36,8 +36,12 @@ struct fm_worker;
  * ../libexec/fillmark. FM_INVALID: it is in none of them, or the path is longer than `bytes`. */
 fm_status fm_worker_path(const char *backend, char *path, size_t bytes, struct fm_err *err) FM_MUST_USE;
 
-/* threads 0: the worker's own choice. FM_IO: it does not start, with the system's reason; FM_NOMEM. */
-fm_status fm_worker_start(const char *path, int32_t threads, struct fm_worker **out, struct fm_err *err) FM_MUST_USE;
+struct fm_worker_options {
+    int32_t threads;                /* 0: the worker's own choice */
+    const char *device;             /* "cuda:1"; NULL: the worker's first. Borrowed while it starts */
+};
+/* options NULL: none. FM_IO: it does not start, with the system's reason; FM_NOMEM. */
+fm_status fm_worker_start(const char *path, const struct fm_worker_options *options, struct fm_worker **out, struct fm_err *err) FM_MUST_USE;
 
 /* One request, one reply. deadline_ns is of fm_clock_system(). The call returns soon after it, come what may: within
  * 1 s for SIGTERM, then 10 s for SIGKILL (the kernel frees a large worker's memory for a while; one that it cannot end
