@@ -24,14 +24,22 @@ static void put_what(struct fm_buf *out, const struct fm_compared *row)
     if (row->batch >= 0) fm_buf_printf(out, " at batch %lld", (long long)row->batch);
 }
 
-/* "segformer bf16 blocks": the workload and what tells its cell from the others */
-static void put_cell(struct fm_buf *out, const struct fm_keys *keys, const struct fm_result_cell *cell)
+#define CELLS_MAX 1024
+
+/* "05936945 segformer precision=bf16": id, workload, and what tells the cell from the workload's others */
+static void put_cell(struct fm_buf *out, const struct fm_result *result, const struct fm_result_cell *cell)
 {
+    size_t cells[CELLS_MAX], n = 0;
+    struct fm_keys keys;
+    for (size_t i = 0; i < result->cell_count && n < CELLS_MAX; i++)
+        if (strcmp(result->cells[i].workload, cell->workload) == 0) cells[n++] = i;
+    fm_keys_of(result, cells, n, &keys);
+    fm_buf_printf(out, "%.8s ", cell->id);
     fm_put_plain(out, cell->workload);
-    for (size_t k = 0; k < keys->count; k++) {
-        const char *value = fm_keys_value(keys, k, cell);
-        if (!keys->key[k].varies || !value) continue;
-        fm_buf_printf(out, " %s=", keys->key[k].name);
+    for (size_t k = 0; k < keys.count; k++) {
+        const char *value = fm_keys_value(&keys, k, cell);
+        if (!keys.key[k].varies || !value) continue;
+        fm_buf_printf(out, " %s=", keys.key[k].name);
         fm_put_plain(out, value);
     }
 }
@@ -50,11 +58,11 @@ static void put_ratio(struct fm_buf *out, const struct fm_compared *row)
         fm_buf_printf(out, "%+.1f %%", 100 * (row->is / row->was - 1));
 }
 
-static void add_row(struct fm_grid *grid, const struct fm_keys *keys, const struct fm_compared *row)
+static void add_row(struct fm_grid *grid, const struct fm_result *base, const struct fm_compared *row)
 {
     struct fm_buf text[6];
     for (size_t i = 0; i < 6; i++) text[i] = FM_BUF(4096);
-    put_cell(&text[0], keys, row->base);
+    put_cell(&text[0], base, row->base);
     put_what(&text[1], row);
     put_figure(&text[2], row, row->was);
     put_figure(&text[3], row, row->is);
@@ -65,8 +73,7 @@ static void add_row(struct fm_grid *grid, const struct fm_keys *keys, const stru
     for (size_t i = 0; i < 6; i++) put_text(grid, i + 1, &text[i]);
 }
 
-static fm_status put_changes(const struct fm_comparison *c, const struct fm_keys *keys, enum fm_change change, struct fm_buf *out,
-                             struct fm_err *err)
+static fm_status put_changes(const struct fm_comparison *c, enum fm_change change, struct fm_buf *out, struct fm_err *err)
 {
     static const char *const title[] = { "device", "cell", "figure", "was", "is", "change", "" };
     struct fm_grid grid = { 0 };
@@ -74,7 +81,7 @@ static fm_status put_changes(const struct fm_comparison *c, const struct fm_keys
     for (size_t i = 0; i < sizeof title / sizeof *title; i++) (void)fm_grid_column(&grid, NULL, title[i], i == 3 || i == 4);
     for (size_t i = 0; i < c->count; i++) {
         if (c->item[i].change != change) continue;
-        add_row(&grid, keys, &c->item[i]);
+        add_row(&grid, c->base, &c->item[i]);
         any = true;
     }
     if (any) {
@@ -90,15 +97,10 @@ static fm_status put_changes(const struct fm_comparison *c, const struct fm_keys
 fm_status fm_comparison_text(const struct fm_comparison *c, struct fm_buf *out, struct fm_err *err)
 {
     static const enum fm_change order[] = { FM_CHANGE_WORSE, FM_CHANGE_UNDECIDED, FM_CHANGE_INCOMPARABLE, FM_CHANGE_BETTER };
-    size_t cells[1024];
-    struct fm_keys keys;
     fm_status status = FM_OK;
-    size_t n = c->base->cell_count < 1024 ? c->base->cell_count : 1024;
-    for (size_t i = 0; i < n; i++) cells[i] = i;
-    fm_keys_of(c->base, cells, n, &keys);
     for (size_t i = 0; i < c->differences; i++) fm_buf_printf(out, "changed: %s\n", c->difference[i]);
     if (c->differences) fm_buf_putc(out, '\n');
-    for (size_t i = 0; i < sizeof order / sizeof *order; i++) FM_TRY(put_changes(c, &keys, order[i], out, err));
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) FM_TRY(put_changes(c, order[i], out, err));
     fm_buf_printf(out, "%s: %zu figures compared, %u worse, %u undecided, %u better, %u not comparable", fm_change_name(c->change),
                   c->count - c->incomparable, c->worse, c->undecided, c->better, c->incomparable);
     fm_buf_printf(out, " (tolerated: %g %% slower, %g %% more memory)\n", 100 * c->limits.max_slowdown, 100 * c->limits.max_memory_growth);

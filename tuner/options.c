@@ -9,6 +9,7 @@
 
 struct line {
     int count, next;            /* arguments; the next one to read */
+    int operands;               /* read so far */
     char **argument;
     struct fm_options *options;
     struct fm_givens givens;
@@ -34,10 +35,19 @@ static enum fm_command find_command(const char *first, const char *second)
 
 static fm_status no_command(const struct line *l, const char *word)
 {
-    static const char *const names[] = { "run", "plan", "show", "devices", "report", "help" };
-    const char *near = fm_nearest(word, names, sizeof names / sizeof names[0]);
-    return FM_FAIL(l->err, FM_INVALID, "unknown command '%.60s'%s%s%s (run, plan, show, devices, report, help)", word,
-                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    const char *names[FM_COMMAND_COUNT];
+    char words[FM_COMMAND_COUNT][16];
+    const char *near = word ? fm_nearest(word, names, fm_command_names(names, words)) : NULL;
+    struct fm_buf list = FM_BUF(256);
+    fm_command_words(&list);
+    fm_status status;
+    if (!fm_buf_ok(&list)) status = FM_OPTIONS_NOMEM(l->err);
+    else if (!word) status = FM_FAIL(l->err, FM_INVALID, "no command (%s; fillmark --help)", fm_buf_text(&list));
+    else
+        status = FM_FAIL(l->err, FM_INVALID, "unknown command '%.60s'%s%s%s (%s)", word, near ? "; did you mean '" : "",
+                         near ? near : "", near ? "'?" : "", fm_buf_text(&list));
+    fm_buf_release(&list);
+    return status;
 }
 
 static fm_status no_show(const struct line *l, const char *word)
@@ -78,8 +88,7 @@ static fm_status read_topic(struct line *l)
 static fm_status read_command(struct line *l)
 {
     struct fm_options *o = l->options;
-    if (l->count < 2)
-        return FM_FAIL(l->err, FM_INVALID, "no command (run, plan, show, devices, report; fillmark --help)");
+    if (l->count < 2) return no_command(l, NULL);
     const char *word = l->argument[1], *second = l->count > 2 ? l->argument[2] : NULL;
     l->next = 2;
     if (is_help(word) || strcmp(word, "help") == 0) return read_topic(l);
@@ -192,22 +201,18 @@ static fm_status read_flag(struct line *l, const char *word)
 static fm_status read_operand(struct line *l, const char *word)
 {
     struct fm_options *o = l->options;
-    char **place = NULL;
-    switch (o->command) {
-    case FM_COMMAND_RUN: case FM_COMMAND_PLAN: place = &o->config; break;
-    case FM_COMMAND_REPORT: place = &o->report; break;
-    case FM_COMMAND_SHOW_WORKLOAD:
-        if (o->workload.count) break;
+    const struct fm_command_row *row = &fm_commands[o->command];
+    char **place = l->operands >= row->operands_max ? NULL : o->command == FM_COMMAND_RUN || o->command == FM_COMMAND_PLAN
+                   ? &o->config : &o->operand[l->operands];
+    if (!place) return FM_FAIL(l->err, FM_INVALID, "%s: unexpected argument '%.60s'", row->name, word);
+    l->operands++;
+    if (o->command == FM_COMMAND_SHOW_WORKLOAD) {
         if (!fm_workload_find(word, l->err)) return FM_INVALID;
         o->origin[FM_OPTION_WORKLOAD] = FM_ORIGIN_FLAG;
         return fm_texts_add(&o->workload, word) ? FM_OK : FM_OPTIONS_NOMEM(l->err);
-    case FM_COMMAND_SHOW_WORKLOADS: case FM_COMMAND_DEVICES: case FM_COMMAND_HELP: case FM_COMMAND_VERSION:
-    case FM_COMMAND_MAN: case FM_COMMAND_COUNT: break;
     }
-    if (!place || *place)
-        return FM_FAIL(l->err, FM_INVALID, "%s: unexpected argument '%.60s'", command_name(o->command), word);
     if (!*word || strlen(word) > FM_PATH_TEXT_BYTES)
-        return FM_FAIL(l->err, FM_INVALID, "%s: a path of %zu bytes", command_name(o->command), strlen(word));
+        return FM_FAIL(l->err, FM_INVALID, "%s: a path of %zu bytes", row->name, strlen(word));
     *place = fm_strdup(word);
     return *place ? FM_OK : FM_OPTIONS_NOMEM(l->err);
 }
@@ -235,10 +240,9 @@ static fm_status read_arguments(struct line *l)
         else status = read_operand(l, word);
         if (status != FM_OK) return status;
     }
-    if (o->command == FM_COMMAND_REPORT && !o->report)
-        return FM_FAIL(l->err, FM_INVALID, "report: which run? (fillmark report DIR)");
-    if (o->command == FM_COMMAND_SHOW_WORKLOAD && !o->workload.count)
-        return FM_FAIL(l->err, FM_INVALID, "show workload: which? (fillmark show workloads lists them)");
+    const struct fm_command_row *row = &fm_commands[o->command];
+    if (l->operands < row->operands_min)
+        return FM_FAIL(l->err, FM_INVALID, "%s: %s", row->name, row->missing);
     return FM_OK;
 }
 
@@ -264,7 +268,7 @@ out:
 void fm_options_release(struct fm_options *options)
 {
     fm_free(options->config);
-    fm_free(options->report);
+    for (int i = 0; i < FM_OPERANDS_MAX; i++) fm_free(options->operand[i]);
     fm_free(options->out);
     fm_texts_release(&options->workload);
     fm_texts_release(&options->device);

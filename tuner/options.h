@@ -28,11 +28,12 @@
 #include "workloads/strategies/strategies.h"
 
 #define FM_LIST_MAX 64                  /* values of one axis */
+#define FM_OPERANDS_MAX 2
 #define FM_CELLS_MAX 10000              /* a device */
 
 enum fm_command {
     FM_COMMAND_RUN, FM_COMMAND_PLAN, FM_COMMAND_SHOW_WORKLOADS, FM_COMMAND_SHOW_WORKLOAD, FM_COMMAND_DEVICES,
-    FM_COMMAND_REPORT, FM_COMMAND_HELP, FM_COMMAND_VERSION, FM_COMMAND_MAN, FM_COMMAND_COUNT
+    FM_COMMAND_REPORT, FM_COMMAND_COMPARE, FM_COMMAND_HELP, FM_COMMAND_VERSION, FM_COMMAND_MAN, FM_COMMAND_COUNT
 };
 
 /* in the order of help */
@@ -43,6 +44,7 @@ enum fm_option_id {
     FM_OPTION_DEVICE, FM_OPTION_MEMORY, FM_OPTION_THREADS,
     FM_OPTION_SEARCH, FM_OPTION_MAX_BATCH, FM_OPTION_BATCH, FM_OPTION_TIME_BUDGET, FM_OPTION_DEADLINE,
     FM_OPTION_LAUNCHES, FM_OPTION_SEED, FM_OPTION_POISON, FM_OPTION_ONLY,
+    FM_OPTION_MAX_SLOWDOWN, FM_OPTION_MAX_MEMORY_GROWTH,
     FM_OPTION_OUT, FM_OPTION_RESUME, FM_OPTION_LAYERS, FM_OPTION_YAML, FM_OPTION_JSON,
     FM_OPTION_COUNT
 };
@@ -63,7 +65,7 @@ struct fm_options {
     enum fm_command topic;              /* of HELP; FM_COMMAND_HELP: the whole program */
     enum fm_origin origin[FM_OPTION_COUNT];
     char *config;                       /* path of the YAML file; NULL: none */
-    char *report;                       /* REPORT: the folder */
+    char *operand[FM_OPERANDS_MAX];     /* what stands beside the options of other commands, in order; NULL: not given */
 
     struct fm_texts workload;           /* names; SHOW_WORKLOAD: one */
     struct fm_set *set;                 /* by workload, in its table's order; those not here have their defaults */
@@ -81,6 +83,7 @@ struct fm_options {
     int64_t deadline_ns;                /* of one probe */
     int64_t launches;                   /* worker launches behind a throughput figure */
     int64_t seed;
+    int64_t max_slowdown_ppm, max_memory_growth_ppm;    /* COMPARE */
     bool poison, resume, layers, yaml, json;
     char *out;                          /* NULL: the command names a new folder */
 };

@@ -20,6 +20,10 @@ static void number_text(const struct fm_option *o, int64_t n, char *text, size_t
         (void)snprintf(text, bytes, "%" PRId64 "%s", n / (whole ? 1000000000 : 1000000), whole ? "s" : "ms");
         return;
     }
+    if (o->kind == FM_OPTION_SHARE) {
+        (void)snprintf(text, bytes, "%.10g%%", (double)n / 10000);
+        return;
+    }
     if (o->kind == FM_OPTION_BYTES) {
         char size[FM_BYTES_TEXT_BYTES];
         fm_bytes_print(n, size);
@@ -71,7 +75,7 @@ static fm_status echo_option(const struct echo *e, const struct fm_option *o)
     char text[48];
     switch (o->kind) {
     case FM_OPTION_SWITCH: return *(const bool *)field ? e->pair(e->context, o->name, "true") : FM_OK;
-    case FM_OPTION_INTEGER: case FM_OPTION_BYTES: case FM_OPTION_DURATION:
+    case FM_OPTION_INTEGER: case FM_OPTION_BYTES: case FM_OPTION_DURATION: case FM_OPTION_SHARE:
         number_text(o, *(const int64_t *)field, text, sizeof text);
         return e->pair(e->context, o->name, text);
     case FM_OPTION_METHOD: return e->pair(e->context, o->name, method_name(options->search));

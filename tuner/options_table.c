@@ -3,6 +3,7 @@
 #include "tuner/base/text.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #define RUN (1u << FM_COMMAND_RUN)
@@ -11,6 +12,7 @@
 #define SHOW_WORKLOAD (1u << FM_COMMAND_SHOW_WORKLOAD)
 #define DEVICES (1u << FM_COMMAND_DEVICES)
 #define REPORT (1u << FM_COMMAND_REPORT)
+#define COMPARE (1u << FM_COMMAND_COMPARE)
 #define AT(field) .offset = offsetof(struct fm_options, field)
 #define AXIS(id) .kind = FM_OPTION_STRATEGY, .group = FM_GROUP_STRATEGIES, .commands = RUN | PLAN, .strategy = (id)
 #define SECOND_NS INT64_C(1000000000)
@@ -18,7 +20,7 @@
 
 const char *const fm_option_groups[FM_GROUP_COUNT] = {
     [FM_GROUP_WORKLOADS] = "workloads", [FM_GROUP_STRATEGIES] = "strategies", [FM_GROUP_DEVICE] = "device",
-    [FM_GROUP_SEARCH] = "search and measurement", [FM_GROUP_OUTPUT] = "output",
+    [FM_GROUP_SEARCH] = "search and measurement", [FM_GROUP_GATE] = "what is tolerated", [FM_GROUP_OUTPUT] = "output",
 };
 
 const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
@@ -85,6 +87,13 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_ONLY] = { .name = "only", .argument = "CELL,...", .kind = FM_OPTION_CELLS, .group = FM_GROUP_SEARCH,
         .commands = RUN | PLAN, AT(only), .help = "only the cells whose ids begin so (hexadecimal, from a table)" },
 
+    [FM_OPTION_MAX_SLOWDOWN] = { .name = "max-slowdown", .argument = "SHARE", .kind = FM_OPTION_SHARE, .group = FM_GROUP_GATE,
+        .commands = COMPARE, AT(max_slowdown_ppm), .text = "5%", .lo = 0, .hi = 999999, .no_range = true,
+        .help = "fewer samples/s that are tolerated" },
+    [FM_OPTION_MAX_MEMORY_GROWTH] = { .name = "max-memory-growth", .argument = "SHARE", .kind = FM_OPTION_SHARE,
+        .group = FM_GROUP_GATE, .commands = COMPARE, AT(max_memory_growth_ppm), .text = "2%", .lo = 0, .hi = 1000000000,
+        .no_range = true, .help = "growth of peak memory that is tolerated" },
+
     [FM_OPTION_OUT] = { .name = "out", .argument = "DIR", .kind = FM_OPTION_PATH, .group = FM_GROUP_OUTPUT,
         .commands = RUN | PLAN, AT(out),
         .help = "folder of journal and results; default: a new one, named in the output" },
@@ -95,20 +104,24 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_YAML] = { .name = "yaml", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT, .commands = SHOW_WORKLOAD,
         AT(yaml), .help = "the network's graph as YAML" },
     [FM_OPTION_JSON] = { .name = "json", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT,
-        .commands = RUN | PLAN | SHOW_WORKLOADS | SHOW_WORKLOAD | DEVICES | REPORT, AT(json),
+        .commands = RUN | PLAN | SHOW_WORKLOADS | SHOW_WORKLOAD | DEVICES | REPORT | COMPARE, AT(json),
         .help = "JSON on standard output instead of tables" },
 };
 
 const struct fm_command_row fm_commands[FM_COMMAND_COUNT] = {
     [FM_COMMAND_RUN] = { "run", "[CONFIG.yaml]",
-        "find the largest batch of each cell on the devices, measure it, rank" },
+        "find the largest batch of each cell on the devices, measure it, rank", 0, 1, NULL },
     [FM_COMMAND_PLAN] = { "plan", "[CONFIG.yaml]",
-        "the same by calculation: memory, its breakdown, the largest batch" },
-    [FM_COMMAND_SHOW_WORKLOADS] = { "show workloads", "", "the networks that can be trained" },
-    [FM_COMMAND_SHOW_WORKLOAD] = { "show workload", "NAME", "one network: settings, parameters, blocks, layers" },
-    [FM_COMMAND_DEVICES] = { "devices", "", "what is here, free and total memory, what would spoil a measurement" },
-    [FM_COMMAND_REPORT] = { "report", "DIR", "the tables of a finished or interrupted run, from its journal" },
-    [FM_COMMAND_HELP] = { "help", "[COMMAND]", "this text, or that of a command" },
+        "the same by calculation: memory, its breakdown, the largest batch", 0, 1, NULL },
+    [FM_COMMAND_SHOW_WORKLOADS] = { "show workloads", "", "the networks that can be trained", 0, 0, NULL },
+    [FM_COMMAND_SHOW_WORKLOAD] = { "show workload", "NAME", "one network: settings, parameters, blocks, layers", 1, 1,
+        "which? (fillmark show workloads lists them)" },
+    [FM_COMMAND_DEVICES] = { "devices", "", "what is here, free and total memory, what would spoil a measurement", 0, 0, NULL },
+    [FM_COMMAND_REPORT] = { "report", "DIR", "the tables of a finished or interrupted run, from its journal", 1, 1,
+        "which run? (fillmark report DIR)" },
+    [FM_COMMAND_COMPARE] = { "compare", "BASE NEW",
+        "is the run in folder NEW worse than the one in BASE? The exit code tells", 2, 2, "which two runs? (fillmark compare BASE NEW)" },
+    [FM_COMMAND_HELP] = { "help", "[COMMAND]", "this text, or that of a command", 0, 0, NULL },
 };
 
 /* Largest batches between about 2 and 40 in fm_options_memory_auto(), over all cells of the default campaign. */
@@ -136,6 +149,7 @@ bool fm_option_is_list(enum fm_option_id id)
     case FM_OPTION_DEVICES: case FM_OPTION_WORKLOADS: case FM_OPTION_CELLS: case FM_OPTION_SETTING: return true;
     case FM_OPTION_STRATEGY: return !fm_option_table[id].single;
     case FM_OPTION_SWITCH: case FM_OPTION_INTEGER: case FM_OPTION_BYTES: case FM_OPTION_DURATION:
+    case FM_OPTION_SHARE:
     case FM_OPTION_METHOD: case FM_OPTION_PATH: break;
     }
     return false;
@@ -163,4 +177,25 @@ const char *fm_option_nearest(const char *name, enum fm_command command)
     for (int i = 0; i < FM_OPTION_COUNT; i++)
         if (fm_option_of((enum fm_option_id)i, command)) names[n++] = fm_option_table[i].name;
     return fm_nearest(name, names, n);
+}
+
+size_t fm_command_names(const char *names[FM_COMMAND_COUNT], char words[FM_COMMAND_COUNT][16])
+{
+    size_t n = 0;
+    for (int i = 0; i < FM_COMMAND_COUNT; i++) {
+        if (!fm_commands[i].name) continue;
+        (void)snprintf(words[n], sizeof words[n], "%.*s", (int)strcspn(fm_commands[i].name, " "), fm_commands[i].name);
+        if (n && strcmp(words[n], words[n - 1]) == 0) continue;
+        names[n] = words[n];
+        n++;
+    }
+    return n;
+}
+
+void fm_command_words(struct fm_buf *out)
+{
+    const char *names[FM_COMMAND_COUNT];
+    char words[FM_COMMAND_COUNT][16];
+    size_t n = fm_command_names(names, words);
+    for (size_t i = 0; i < n; i++) fm_buf_printf(out, "%s%s", i ? ", " : "", names[i]);
 }

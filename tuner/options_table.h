@@ -8,6 +8,7 @@ enum fm_option_kind {
     FM_OPTION_SWITCH,               /* bool */
     FM_OPTION_INTEGER,              /* int64_t, as the next two */
     FM_OPTION_BYTES, FM_OPTION_DURATION,
+    FM_OPTION_SHARE,                /* int64_t, parts per million: "5%", "0.5%" */
     FM_OPTION_METHOD,               /* the search */
     FM_OPTION_PATH,                 /* char *, owned */
     FM_OPTION_DEVICES, FM_OPTION_WORKLOADS, FM_OPTION_CELLS,    /* struct fm_texts */
@@ -16,7 +17,7 @@ enum fm_option_kind {
 };
 
 enum fm_option_group {
-    FM_GROUP_WORKLOADS, FM_GROUP_STRATEGIES, FM_GROUP_DEVICE, FM_GROUP_SEARCH, FM_GROUP_OUTPUT, FM_GROUP_COUNT
+    FM_GROUP_WORKLOADS, FM_GROUP_STRATEGIES, FM_GROUP_DEVICE, FM_GROUP_SEARCH, FM_GROUP_GATE, FM_GROUP_OUTPUT, FM_GROUP_COUNT
 };
 
 struct fm_option {
@@ -41,7 +42,13 @@ extern const char *const fm_option_groups[FM_GROUP_COUNT];
 struct fm_command_row {
     const char *name, *arguments;   /* "show workload", "NAME"; NULL: not a word of the command line */
     const char *help;
+    int operands_min, operands_max; /* into fm_options.operand, at most FM_OPERANDS_MAX */
+    const char *missing;            /* asks for the operand that is not there: "which run? (fillmark report DIR)" */
 };
+/* "run, plan, show, ...": each first word once; for messages */
+void fm_command_words(struct fm_buf *out);
+/* as names, for fm_nearest(); returns how many, at most FM_COMMAND_COUNT */
+size_t fm_command_names(const char *names[FM_COMMAND_COUNT], char words[FM_COMMAND_COUNT][16]);
 extern const struct fm_command_row fm_commands[FM_COMMAND_COUNT];
 
 /* settings where no workload is named: sizes for small memories */

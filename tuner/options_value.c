@@ -36,6 +36,7 @@ static void quantity(const struct fm_option *o, int64_t n, char *text, size_t by
 {
     if (o->kind == FM_OPTION_DURATION) (void)snprintf(text, bytes, n >= INT64_C(1000000000) ? "%.10gs" : "%.10gms",
                                                       (double)n / (n >= INT64_C(1000000000) ? 1e9 : 1e6));
+    else if (o->kind == FM_OPTION_SHARE) (void)snprintf(text, bytes, "%.10g%%", (double)n / 10000);
     else (void)snprintf(text, bytes, "%lld", (long long)n);
 }
 
@@ -48,9 +49,11 @@ static fm_status store_number(const struct store *s, const char *text)
         return FM_OK;
     }
     bool good = o->kind == FM_OPTION_BYTES ? fm_parse_bytes(text, &n)
-              : o->kind == FM_OPTION_DURATION ? fm_parse_duration_ns(text, &n) : fm_parse_i64(text, &n);
+              : o->kind == FM_OPTION_DURATION ? fm_parse_duration_ns(text, &n)
+              : o->kind == FM_OPTION_SHARE ? fm_parse_share_ppm(text, &n) : fm_parse_i64(text, &n);
     const char *what = o->kind == FM_OPTION_BYTES ? "a size like 2GiB, 512MiB or 1.5GB"
-                     : o->kind == FM_OPTION_DURATION ? "a time like 90s, 4m, 1.5h or 250ms" : "a whole number";
+                     : o->kind == FM_OPTION_DURATION ? "a time like 90s, 4m, 1.5h or 250ms"
+                     : o->kind == FM_OPTION_SHARE ? "a share like 5% or 0.5%" : "a whole number";
     if (!good)
         return FAIL(s, 0, "'%s' is not %s%s%s%s", text, what, o->word ? ", or '" : "", o->word ? o->word : "",
                     o->word ? "'" : "");
@@ -227,7 +230,7 @@ static fm_status store_value(const struct store *s, size_t index)
     const char *text = s->given->value[index].text;
     switch (s->option->kind) {
     case FM_OPTION_SWITCH: return store_switch(s, text);
-    case FM_OPTION_INTEGER: case FM_OPTION_BYTES: case FM_OPTION_DURATION: return store_number(s, text);
+    case FM_OPTION_INTEGER: case FM_OPTION_BYTES: case FM_OPTION_DURATION: case FM_OPTION_SHARE: return store_number(s, text);
     case FM_OPTION_METHOD: return store_method(s, text);
     case FM_OPTION_PATH: return store_path(s, text);
     case FM_OPTION_DEVICES: return store_device(s, index);

@@ -16,7 +16,7 @@
 
 static const enum fm_command topics[] = {
     FM_COMMAND_RUN,     FM_COMMAND_PLAN,   FM_COMMAND_SHOW_WORKLOADS, FM_COMMAND_SHOW_WORKLOAD,
-    FM_COMMAND_DEVICES, FM_COMMAND_REPORT, FM_COMMAND_HELP,
+    FM_COMMAND_DEVICES, FM_COMMAND_REPORT, FM_COMMAND_COMPARE, FM_COMMAND_HELP,
 };
 #define TOPICS (sizeof topics / sizeof topics[0])
 
@@ -64,6 +64,18 @@ static void test_each_option_is_in_help(void **state)
     assert_int_equal(fm_memory_live, 0);
 }
 
+/* a command that takes the option, with the operands that it needs */
+static const char *command_of(enum fm_option_id id)
+{
+    static char line[80];
+    int command = FM_COMMAND_PLAN;
+    if (!fm_option_of(id, FM_COMMAND_PLAN))
+        for (command = 0; command + 1 < FM_COMMAND_COUNT && !fm_option_of(id, (enum fm_command)command);) command++;
+    (void)snprintf(line, sizeof line, "%s%s%s", fm_commands[command].name, fm_commands[command].operands_min > 0 ? " a" : "",
+                   fm_commands[command].operands_min > 1 ? " b" : "");
+    return line;
+}
+
 /* what help says is taken: each default, and each value of a strategy that is a list of words */
 static void test_defaults_and_values_parse(void **state)
 {
@@ -75,7 +87,7 @@ static void test_defaults_and_values_parse(void **state)
         struct fm_options options;
         struct fm_err err = { 0 };
         if (*text) {
-            (void)snprintf(line, sizeof line, "plan --%s %s", o->name, text);
+            (void)snprintf(line, sizeof line, "%s --%s %s", command_of((enum fm_option_id)id), o->name, text);
             if (fm_test_parse(line, &options, &err) != FM_OK) fail_msg("%s: %s", line, err.text);
             fm_options_release(&options);
         }

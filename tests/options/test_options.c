@@ -144,6 +144,7 @@ static void test_commands(void **state)
         { "show workload segformer --layers --yaml --set variant=b5", FM_COMMAND_SHOW_WORKLOAD, FM_COMMAND_HELP },
         { "devices", FM_COMMAND_DEVICES, FM_COMMAND_HELP },
         { "report -- --dir", FM_COMMAND_REPORT, FM_COMMAND_HELP },
+        { "compare a b --max-slowdown 0.5% --max-memory-growth 0%", FM_COMMAND_COMPARE, FM_COMMAND_HELP },
         { "--help", FM_COMMAND_HELP, FM_COMMAND_HELP },
         { "-h", FM_COMMAND_HELP, FM_COMMAND_HELP },
         { "help", FM_COMMAND_HELP, FM_COMMAND_HELP },
@@ -164,7 +165,13 @@ static void test_commands(void **state)
         if (fm_test_parse(rows[i].line, &o, &err) != FM_OK) fail_msg("%s: %s", rows[i].line, err.text);
         assert_int_equal(o.command, rows[i].command);
         assert_int_equal(o.topic, rows[i].topic);
-        if (o.command == FM_COMMAND_REPORT) assert_string_equal(o.report, "--dir");
+        if (o.command == FM_COMMAND_COMPARE) {
+            assert_string_equal(o.operand[0], "a");
+            assert_string_equal(o.operand[1], "b");
+            assert_int_equal(o.max_slowdown_ppm, 5000);
+            assert_int_equal(o.max_memory_growth_ppm, 0);
+        }
+        if (o.command == FM_COMMAND_REPORT) assert_string_equal(o.operand[0], "--dir");
         if (o.command == FM_COMMAND_SHOW_WORKLOAD) assert_string_equal(o.workload.item[0], "segformer");
         fm_options_release(&o);
     }

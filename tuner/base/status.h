@@ -18,6 +18,9 @@
     X(IO, 20, "input or output failed")                                \
     X(NOMEM, 21, "host memory exhausted")                              \
     X(MISMATCH, 22, "does not match what was recorded")                \
+    X(REGRESSION, 30, "the new run is worse")                          \
+    X(UNDECIDED, 31, "too few launches to tell whether the new run is worse") \
+    X(INCOMPARABLE, 32, "nothing in the two runs can be compared")     \
     X(INTERRUPTED, 130, "interrupted")
 
 #define X(name, code, text) FM_##name = (code),

@@ -92,6 +92,15 @@ bool fm_parse_duration_ns(const char *text, int64_t *out)
     return false;
 }
 
+bool fm_parse_share_ppm(const char *text, int64_t *out)
+{
+    double percent;
+    const char *end = number(text, &percent);
+    if (!end || strcmp(end, "%") != 0 || percent < 0 || percent > 1e9) return false;
+    *out = llround(percent * 10000);
+    return true;
+}
+
 bool fm_parse_sizes(const char *text, int64_t *size, uint32_t n)
 {
     for (uint32_t d = 0; d < n; d++) {

@@ -17,6 +17,8 @@ bool fm_parse_bytes(const char *text, int64_t *out);
 void fm_bytes_print(int64_t bytes, char text[FM_BYTES_TEXT_BYTES]);
 /* "90s", "4m", "1.5h", "250ms" */
 bool fm_parse_duration_ns(const char *text, int64_t *out);
+/* "5%", "0.25%": parts per million, rounded; nothing negative */
+bool fm_parse_share_ppm(const char *text, int64_t *out);
 /* "160x160x256": exactly n positive sizes */
 bool fm_parse_sizes(const char *text, int64_t *size, uint32_t n);
 /* the name of names[count] nearest to text by edit distance, NULL if none is near (distance > 1 + length / 3) */
