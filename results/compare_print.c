@@ -29,7 +29,7 @@ static void put_what(struct fm_buf *out, const struct fm_compared *row)
 /* "05936945 segformer precision=bf16": id, workload, and what tells the cell from the workload's others */
 static void put_cell(struct fm_buf *out, const struct fm_result *result, const struct fm_result_cell *cell)
 {
-    size_t cells[CELLS_MAX], n = 0;
+    size_t cells[CELLS_MAX] = { 0 }, n = 0;
     struct fm_keys keys;
     for (size_t i = 0; i < result->cell_count && n < CELLS_MAX; i++)
         if (strcmp(result->cells[i].workload, cell->workload) == 0) cells[n++] = i;

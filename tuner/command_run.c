@@ -259,14 +259,3 @@ fm_status fm_command_run(const struct fm_options *o, struct fm_err *err)
     fm_free(r);
     return status;
 }
-
-fm_status fm_command_report(const struct fm_options *o, struct fm_err *err)
-{
-    struct fm_result result;
-    fm_status status = fm_result_read(o->operand[0], &result, err);
-    if (status != FM_OK) return status;
-    status = fm_result_write(&result, o->operand[0], err);
-    if (status == FM_OK) status = fm_print_result(&result, o->json, err);
-    fm_result_release(&result);
-    return status;
-}

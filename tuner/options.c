@@ -270,6 +270,7 @@ void fm_options_release(struct fm_options *options)
     fm_free(options->config);
     for (int i = 0; i < FM_OPERANDS_MAX; i++) fm_free(options->operand[i]);
     fm_free(options->out);
+    fm_free(options->format);
     fm_texts_release(&options->workload);
     fm_texts_release(&options->device);
     fm_texts_release(&options->only);

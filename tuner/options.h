@@ -45,7 +45,7 @@ enum fm_option_id {
     FM_OPTION_SEARCH, FM_OPTION_MAX_BATCH, FM_OPTION_BATCH, FM_OPTION_TIME_BUDGET, FM_OPTION_DEADLINE,
     FM_OPTION_LAUNCHES, FM_OPTION_SEED, FM_OPTION_POISON, FM_OPTION_ONLY,
     FM_OPTION_MAX_SLOWDOWN, FM_OPTION_MAX_MEMORY_GROWTH,
-    FM_OPTION_OUT, FM_OPTION_RESUME, FM_OPTION_LAYERS, FM_OPTION_YAML, FM_OPTION_JSON,
+    FM_OPTION_FORMAT, FM_OPTION_OUT, FM_OPTION_RESUME, FM_OPTION_LAYERS, FM_OPTION_YAML, FM_OPTION_JSON,
     FM_OPTION_COUNT
 };
 
@@ -86,6 +86,7 @@ struct fm_options {
     int64_t max_slowdown_ppm, max_memory_growth_ppm;    /* COMPARE */
     bool poison, resume, layers, yaml, json;
     char *out;                          /* NULL: the command names a new folder */
+    char *format;                       /* REPORT */
 };
 
 /* Also reads the YAML file. `out` is set in every case. FM_INVALID; FM_IO if the file cannot be read; FM_NOMEM. */

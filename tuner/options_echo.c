@@ -79,7 +79,10 @@ static fm_status echo_option(const struct echo *e, const struct fm_option *o)
         number_text(o, *(const int64_t *)field, text, sizeof text);
         return e->pair(e->context, o->name, text);
     case FM_OPTION_METHOD: return e->pair(e->context, o->name, method_name(options->search));
-    case FM_OPTION_PATH: return options->out ? e->pair(e->context, o->name, options->out) : FM_OK;
+    case FM_OPTION_PATH: case FM_OPTION_WORD: {
+        const char *word = *(char *const *)field;
+        return word ? e->pair(e->context, o->name, word) : FM_OK;
+    }
     case FM_OPTION_DEVICES: case FM_OPTION_WORKLOADS: case FM_OPTION_CELLS: return echo_texts(e, o->name, field);
     case FM_OPTION_STRATEGY: return echo_texts(e, o->name, &options->strategy[o->strategy]);
     case FM_OPTION_SETTING: return echo_sets(e);

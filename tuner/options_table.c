@@ -94,6 +94,10 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .group = FM_GROUP_GATE, .commands = COMPARE, AT(max_memory_growth_ppm), .text = "2%", .lo = 0, .hi = 1000000000,
         .no_range = true, .help = "growth of peak memory that is tolerated" },
 
+    [FM_OPTION_FORMAT] = { .name = "format", .argument = "FORMAT", .kind = FM_OPTION_WORD, .group = FM_GROUP_OUTPUT,
+        .commands = REPORT, AT(format), .text = "text",
+        .help = "text, markdown, csv, json, junit, or bigger, smaller: for github-action-benchmark's customBiggerIsBetter and "
+                "customSmallerIsBetter" },
     [FM_OPTION_OUT] = { .name = "out", .argument = "DIR", .kind = FM_OPTION_PATH, .group = FM_GROUP_OUTPUT,
         .commands = RUN | PLAN, AT(out),
         .help = "folder of journal and results; default: a new one, named in the output" },
@@ -150,7 +154,7 @@ bool fm_option_is_list(enum fm_option_id id)
     case FM_OPTION_STRATEGY: return !fm_option_table[id].single;
     case FM_OPTION_SWITCH: case FM_OPTION_INTEGER: case FM_OPTION_BYTES: case FM_OPTION_DURATION:
     case FM_OPTION_SHARE:
-    case FM_OPTION_METHOD: case FM_OPTION_PATH: break;
+    case FM_OPTION_METHOD: case FM_OPTION_PATH: case FM_OPTION_WORD: break;
     }
     return false;
 }

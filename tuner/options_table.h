@@ -10,7 +10,7 @@ enum fm_option_kind {
     FM_OPTION_BYTES, FM_OPTION_DURATION,
     FM_OPTION_SHARE,                /* int64_t, parts per million: "5%", "0.5%" */
     FM_OPTION_METHOD,               /* the search */
-    FM_OPTION_PATH,                 /* char *, owned */
+    FM_OPTION_PATH, FM_OPTION_WORD, /* char *, owned; a word is checked by the command that knows it */
     FM_OPTION_DEVICES, FM_OPTION_WORKLOADS, FM_OPTION_CELLS,    /* struct fm_texts */
     FM_OPTION_STRATEGY,             /* fm_strategies[strategy] checks it and says what it is */
     FM_OPTION_SETTING               /* key=value */

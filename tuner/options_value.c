@@ -99,8 +99,9 @@ static fm_status store_path(const struct store *s, const char *text)
 {
     char *copy = fm_strdup(text);
     if (!copy) return FM_OPTIONS_NOMEM(s->err);
-    fm_free(s->options->out);
-    s->options->out = copy;
+    char **place = (char **)field(s);
+    fm_free(*place);
+    *place = copy;
     return FM_OK;
 }
 
@@ -232,7 +233,7 @@ static fm_status store_value(const struct store *s, size_t index)
     case FM_OPTION_SWITCH: return store_switch(s, text);
     case FM_OPTION_INTEGER: case FM_OPTION_BYTES: case FM_OPTION_DURATION: case FM_OPTION_SHARE: return store_number(s, text);
     case FM_OPTION_METHOD: return store_method(s, text);
-    case FM_OPTION_PATH: return store_path(s, text);
+    case FM_OPTION_PATH: case FM_OPTION_WORD: return store_path(s, text);
     case FM_OPTION_DEVICES: return store_device(s, index);
     case FM_OPTION_WORKLOADS: return store_workload(s, index);
     case FM_OPTION_CELLS: return store_cell(s, index);

@@ -72,3 +72,11 @@ says err.txt "fillmark run --resume --out stopped"
 [ -s stopped/result.json ] || fail "no results after an interruption"
 wants 0 "$FILLMARK" run --resume --out stopped
 grep -q '"certified":[[:space:]]*true' stopped/result.json || fail "not certified after the interruption"
+
+# the same result in each format, and an unknown one
+for format in text markdown csv json junit bigger smaller; do
+    wants 0 "$FILLMARK" report first --format "$format"
+    [ -s out.txt ] || fail "report --format $format is empty"
+done
+wants 2 "$FILLMARK" report first --format junitt
+says err.txt "did you mean 'junit'?"
