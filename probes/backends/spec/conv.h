@@ -1,0 +1,30 @@
+/* Which convolution PyTorch asks cuDNN for: the three tensors of a problem by their roles, their format, and the cases in
+ * which PyTorch takes a kernel of its own. Pure; no library.
+ *
+ * Source: aten/src/ATen/native/Convolution.cpp, ConvUtils.h, cudnn/Conv_v8.cpp and c10/core/MemoryFormat.h of torch 2.6;
+ * rules 42 and 44. */
+#ifndef FM_PROBES_BACKENDS_SPEC_CONV_H
+#define FM_PROBES_BACKENDS_SPEC_CONV_H
+
+#include "workloads/program/program.h"
+
+enum fm_spec_pass { FM_SPEC_FORWARD, FM_SPEC_DGRAD, FM_SPEC_WGRAD };
+
+struct fm_spec_conv {
+    enum fm_spec_pass pass;             /* cuDNN's: a transposed convolution runs forward as a data gradient */
+    enum fm_dtype dtype;
+    int dims;                           /* 4 or 5 */
+    bool channels_last;
+    int64_t x[5], w[5], y[5];           /* sizes: input side, weight (out, in / groups, ...), output side */
+    int64_t x_stride[5], w_stride[5], y_stride[5];
+    int64_t stride[3], padding[3], dilation[3];
+};
+
+/* the problem is a CONV, CONV_DGRAD or CONV_WGRAD */
+void fm_spec_conv(const struct fm_problem *problem, struct fm_spec_conv *out);
+/* PyTorch's depthwise kernels run it, without workspace */
+bool fm_spec_is_depthwise_kernel(const struct fm_problem *problem);
+/* is_channels_last_strides: ambiguous strides count as contiguous */
+bool fm_spec_like_channels_last(const struct fm_operand *operand);
+
+#endif
