@@ -52,10 +52,10 @@ static fm_status no_command(const struct line *l, const char *word)
 
 static fm_status no_show(const struct line *l, const char *word)
 {
-    static const char *const names[] = { "workloads", "workload" };
-    const char *near = word ? fm_nearest(word, names, 2) : NULL;
-    if (!word) return FM_FAIL(l->err, FM_INVALID, "show: what? (fillmark show workloads, fillmark show workload NAME)");
-    return FM_FAIL(l->err, FM_INVALID, "show: unknown '%.60s'%s%s%s (workloads, workload NAME)", word,
+    static const char *const names[] = { "workloads", "workload", "devices" };
+    const char *near = word ? fm_nearest(word, names, 3) : NULL;
+    if (!word) return FM_FAIL(l->err, FM_INVALID, "show: what? (fillmark show workloads, workload NAME, devices)");
+    return FM_FAIL(l->err, FM_INVALID, "show: unknown '%.60s'%s%s%s (workloads, workload NAME, devices)", word,
                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
@@ -270,6 +270,7 @@ void fm_options_release(struct fm_options *options)
     fm_free(options->config);
     for (int i = 0; i < FM_OPERANDS_MAX; i++) fm_free(options->operand[i]);
     fm_free(options->out);
+    fm_free(options->device_file);
     fm_free(options->format);
     fm_texts_release(&options->workload);
     fm_texts_release(&options->device);

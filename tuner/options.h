@@ -32,7 +32,8 @@
 #define FM_CELLS_MAX 10000              /* a device */
 
 enum fm_command {
-    FM_COMMAND_RUN, FM_COMMAND_PLAN, FM_COMMAND_SHOW_WORKLOADS, FM_COMMAND_SHOW_WORKLOAD, FM_COMMAND_DEVICES,
+    FM_COMMAND_RUN, FM_COMMAND_PLAN, FM_COMMAND_SHOW_WORKLOADS, FM_COMMAND_SHOW_WORKLOAD, FM_COMMAND_SHOW_DEVICES,
+    FM_COMMAND_DEVICES,
     FM_COMMAND_REPORT, FM_COMMAND_COMPARE, FM_COMMAND_HELP, FM_COMMAND_VERSION, FM_COMMAND_MAN, FM_COMMAND_COUNT
 };
 
@@ -41,7 +42,7 @@ enum fm_option_id {
     FM_OPTION_WORKLOAD, FM_OPTION_SET,
     FM_OPTION_PRECISION, FM_OPTION_CHECKPOINT, FM_OPTION_CHANNELS, FM_OPTION_ACCUMULATE, FM_OPTION_OPTIMIZER,
     FM_OPTION_OPTIMIZER_FORM, FM_OPTION_ZERO_GRAD, FM_OPTION_VAL_BATCH, FM_OPTION_LOOP, FM_OPTION_ACCOUNTING,
-    FM_OPTION_DEVICE, FM_OPTION_MEMORY, FM_OPTION_THREADS,
+    FM_OPTION_DEVICE, FM_OPTION_DEVICE_FILE, FM_OPTION_MEMORY, FM_OPTION_THREADS,
     FM_OPTION_SEARCH, FM_OPTION_MAX_BATCH, FM_OPTION_BATCH, FM_OPTION_TIME_BUDGET, FM_OPTION_DEADLINE,
     FM_OPTION_LAUNCHES, FM_OPTION_SEED, FM_OPTION_POISON, FM_OPTION_ONLY,
     FM_OPTION_MAX_SLOWDOWN, FM_OPTION_MAX_MEMORY_GROWTH,
@@ -71,7 +72,7 @@ struct fm_options {
     struct fm_set *set;                 /* by workload, in its table's order; those not here have their defaults */
     size_t set_count, set_capacity;
     struct fm_texts strategy[FM_STRATEGY_COUNT];    /* optimizer is empty when it is each workload's own */
-    struct fm_texts device;             /* "cpu", "ref", "cuda:N", "GPU-..."; or "all" or "none" alone */
+    struct fm_texts device;             /* "cpu", "ref", "cuda:N", "GPU-...", PLAN: "rtx4090", ...; or "all", "none" alone */
     struct fm_texts only;               /* hexadecimal beginnings of cell ids; empty: all cells */
 
     int64_t memory_bytes;               /* 0: each device's default */
@@ -85,6 +86,7 @@ struct fm_options {
     int64_t seed;
     int64_t max_slowdown_ppm, max_memory_growth_ppm;    /* COMPARE */
     bool poison, resume, layers, yaml, json;
+    char *device_file;                  /* a table of devices that adds to the built-in one; NULL: none */
     char *out;                          /* NULL: the command names a new folder */
     char *format;                       /* REPORT */
 };

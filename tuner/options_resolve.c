@@ -3,6 +3,7 @@
 
 #include "tuner/base/memory.h"
 #include "tuner/base/text.h"
+#include "tuner/device_table.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -166,10 +167,30 @@ static fm_status check_count(const struct fm_options *options, struct fm_err *er
     return FM_OK;
 }
 
+/* what --device names and is no backend's device is a GPU of the table */
+static fm_status check_devices(const struct fm_givens *givens, const struct fm_options *options, struct fm_err *err)
+{
+    struct fm_gpus gpus = { 0 };
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < options->device.count && status == FM_OK; i++) {
+        const char *name = options->device.item[i];
+        if (!fm_device_is_planned_for(name)) continue;
+        if (!gpus.count) status = fm_device_table(options, &gpus, err);
+        if (status != FM_OK || fm_gpus_find(&gpus, name)) continue;
+        const char *near = fm_gpus_nearest(&gpus, name);
+        status = fm_given_fail(givens, decided(givens, FM_OPTION_DEVICE), i, err,
+                               "unknown device '%s'%s%s%s (fillmark show devices, fillmark devices)", name,
+                               near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    }
+    fm_gpus_release(&gpus);
+    return status;
+}
+
 fm_status fm_options_check(const struct fm_givens *givens, const struct fm_options *options, struct fm_err *err)
 {
     const struct fm_texts *checkpoint = &options->strategy[FM_STRATEGY_CHECKPOINT];
     fm_status status = check_count(options, err);
+    if (status == FM_OK) status = check_devices(givens, options, err);
     bool blocks = false;
     if (status != FM_OK) return status;
     if (options->resume && !options->out)

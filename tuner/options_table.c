@@ -10,6 +10,7 @@
 #define PLAN (1u << FM_COMMAND_PLAN)
 #define SHOW_WORKLOADS (1u << FM_COMMAND_SHOW_WORKLOADS)
 #define SHOW_WORKLOAD (1u << FM_COMMAND_SHOW_WORKLOAD)
+#define SHOW_DEVICES (1u << FM_COMMAND_SHOW_DEVICES)
 #define DEVICES (1u << FM_COMMAND_DEVICES)
 #define REPORT (1u << FM_COMMAND_REPORT)
 #define COMPARE (1u << FM_COMMAND_COMPARE)
@@ -48,7 +49,9 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_DEVICE] = { .name = "device", .argument = "LIST", .kind = FM_OPTION_DEVICES, .group = FM_GROUP_DEVICE,
         .commands = RUN | PLAN, AT(device), .text = "all",
         .help = "cpu, cuda:N, the UUID of a GPU, all: every GPU, or the CPU where there is none; ref: the slow oracle; "
-                "none (plan alone): any precision, no workspace" },
+                "plan alone: a GPU that is not here (fillmark show devices), or none: any precision, no workspace" },
+    [FM_OPTION_DEVICE_FILE] = { .name = "device-file", .argument = "FILE", .kind = FM_OPTION_PATH, .group = FM_GROUP_DEVICE,
+        .commands = PLAN | SHOW_DEVICES, AT(device_file), .help = "your own table of GPUs; it adds to the built-in one" },
     [FM_OPTION_MEMORY] = { .name = "memory", .argument = "SIZE", .kind = FM_OPTION_BYTES, .group = FM_GROUP_DEVICE,
         .commands = RUN | PLAN, AT(memory_bytes), .text = "auto", .word = "auto", .lo = 1, .hi = INT64_C(1) << 60,
         .no_range = true,
@@ -108,7 +111,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_YAML] = { .name = "yaml", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT, .commands = SHOW_WORKLOAD,
         AT(yaml), .help = "the network's graph as YAML" },
     [FM_OPTION_JSON] = { .name = "json", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT,
-        .commands = RUN | PLAN | SHOW_WORKLOADS | SHOW_WORKLOAD | DEVICES | REPORT | COMPARE, AT(json),
+        .commands = RUN | PLAN | SHOW_WORKLOADS | SHOW_WORKLOAD | SHOW_DEVICES | DEVICES | REPORT | COMPARE, AT(json),
         .help = "JSON on standard output instead of tables" },
 };
 
@@ -120,6 +123,7 @@ const struct fm_command_row fm_commands[FM_COMMAND_COUNT] = {
     [FM_COMMAND_SHOW_WORKLOADS] = { "show workloads", "", "the networks that can be trained", 0, 0, NULL },
     [FM_COMMAND_SHOW_WORKLOAD] = { "show workload", "NAME", "one network: settings, parameters, blocks, layers", 1, 1,
         "which? (fillmark show workloads lists them)" },
+    [FM_COMMAND_SHOW_DEVICES] = { "show devices", "", "the GPUs that can be planned for without having them", 0, 0, NULL },
     [FM_COMMAND_DEVICES] = { "devices", "", "what is here, free and total memory, what would spoil a measurement", 0, 0, NULL },
     [FM_COMMAND_REPORT] = { "report", "DIR", "the tables of a finished or interrupted run, from its journal", 1, 1,
         "which run? (fillmark report DIR)" },

@@ -189,18 +189,24 @@ static bool is_gpu(const char *text)
     return strlen(text) == 40 && strspn(text + 4, "0123456789abcdef-") == 36;
 }
 
+/* the name of a GPU of the device table, or of a user's own; which it is, is checked once the table is known */
+static bool is_table_name(const char *text)
+{
+    return text[0] >= 'a' && text[0] <= 'z' && !text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-_")];
+}
+
 static fm_status store_device(const struct store *s, size_t index)
 {
     static const char *const names[] = { "cpu", "all", "ref", "none", "cuda:0" };
     const char *text = s->given->value[index].text;
-    bool none = strcmp(text, "none") == 0, all = strcmp(text, "all") == 0;
-    if (none && s->givens->command != FM_COMMAND_PLAN)
-        return FAIL(s, index, "'none' is for 'fillmark plan': a run needs a device");
-    if (!none && !all && strcmp(text, "cpu") != 0 && strcmp(text, "ref") != 0 && !is_gpu(text)) {
+    bool none = strcmp(text, "none") == 0, all = strcmp(text, "all") == 0, plan = s->givens->command == FM_COMMAND_PLAN;
+    if (none && !plan) return FAIL(s, index, "'none' is for 'fillmark plan': a run needs a device");
+    if (!none && !all && strcmp(text, "cpu") != 0 && strcmp(text, "ref") != 0 && !is_gpu(text) && !(plan && is_table_name(text))) {
         const char *near = fm_nearest(text, names, sizeof names / sizeof names[0]);
         return FAIL(s, index,
-                    "unknown device '%s'%s%s%s (cpu, cuda:N, GPU-<uuid>, all, ref; fillmark devices lists them)", text,
-                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+                    "unknown device '%s'%s%s%s (cpu, cuda:N, GPU-<uuid>, all, ref; fillmark devices lists them%s)", text,
+                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "",
+                    plan ? "; those of fillmark show devices" : "");
     }
     if ((none || all) && s->given->count > 1) return FAIL(s, index, "'%s' stands alone", text);
     return add_once(s, &s->options->device, index, text);

@@ -142,6 +142,7 @@ static void test_commands(void **state)
         { "plan --batch 2", FM_COMMAND_PLAN, FM_COMMAND_HELP },
         { "show workloads --json", FM_COMMAND_SHOW_WORKLOADS, FM_COMMAND_HELP },
         { "show workload segformer --layers --yaml --set variant=b5", FM_COMMAND_SHOW_WORKLOAD, FM_COMMAND_HELP },
+        { "show devices --json", FM_COMMAND_SHOW_DEVICES, FM_COMMAND_HELP },
         { "devices", FM_COMMAND_DEVICES, FM_COMMAND_HELP },
         { "report -- --dir", FM_COMMAND_REPORT, FM_COMMAND_HELP },
         { "compare a b --max-slowdown 0.5% --max-memory-growth 0%", FM_COMMAND_COMPARE, FM_COMMAND_HELP },
