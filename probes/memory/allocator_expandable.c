@@ -180,16 +180,16 @@ void fm_expandable_release_list(struct fm_allocator *a, uint32_t list)
     }
 }
 
-static int64_t growable_bytes(const struct fm_allocator *a, struct fm_entry entry)
+static int64_t growable_bytes(const struct fm_allocator *a, uint32_t handle)
 {
-    const struct fm_block *block = &a->blocks[fm_entry_block(entry)];
+    const struct fm_block *block = &a->blocks[handle];
     const struct fm_block *next = &a->blocks[block->next];
     return block->bytes + (block->next && next->state == FM_BLOCK_UNMAPPED ? next->bytes : 0);
 }
 
-uint32_t fm_expandable_best_entry(const struct fm_allocator *a, const struct fm_free_list *list, uint32_t at)
+uint32_t fm_expandable_best_block(const struct fm_allocator *a, const struct fm_free_list *list, uint32_t at)
 {
-    while (at + 1 < list->count && growable_bytes(a, list->entries[at + 1]) < growable_bytes(a, list->entries[at]))
-        at++;
+    for (uint32_t next; (next = fm_list_next(a, list, at)) != 0; at = next)
+        if (growable_bytes(a, next) >= growable_bytes(a, at)) break;
     return at;
 }

@@ -48,9 +48,9 @@ int64_t fm_allocator_largest_free_bytes(const struct fm_allocator *a)
 {
     int64_t largest_bytes = 0;
     for (uint32_t i = 0; i < a->list_count; i++) {
-        const struct fm_free_list *list = &a->lists[i];
-        if (list->count == 0) continue;
-        int64_t bytes = fm_entry_bytes(list->entries[list->count - 1]);
+        uint32_t last = fm_list_last(a, &a->lists[i]);
+        if (!last) continue;
+        int64_t bytes = a->blocks[last].bytes;
         largest_bytes = bytes > largest_bytes ? bytes : largest_bytes;
     }
     return largest_bytes;

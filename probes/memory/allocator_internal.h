@@ -1,10 +1,8 @@
 /* Private to the caching allocator: records, free lists and the primitives its files share.
  *
- * Free lists are sorted arrays of 16-byte entries: a pool holds tens of free blocks, and a binary search
- * plus a short memmove beats any tree there. An entry is its own sort key:
- *     high = size / 512 (36 bits) | segment ordinal (28 bits)
- *     low  = offset / 512 (32 bits) | block handle (32 bits, never decides)
- * Room for every entry that a free could need is made when blocks are created, so that frees cannot fail. */
+ * A free list is ordered by size, then age of the segment, then offset. It is cut into bins by size: a bin is a size
+ * below 64 blocks of 512 bytes, and a 32nd of an octave above, so that it holds few blocks, chained in order as a ring.
+ * The first bin that is not empty is found in two words of bits. No operation on a list needs host memory. */
 #ifndef FM_PROBES_MEMORY_ALLOCATOR_INTERNAL_H
 #define FM_PROBES_MEMORY_ALLOCATOR_INTERNAL_H
 
@@ -13,7 +11,9 @@
 
 #include "probes/memory/caching_allocator.h"
 
-#define FM_ORDINAL_BITS 28
+#define FM_BIN_BITS  5 /* bins an octave, as a power of two */
+#define FM_BIN_WORDS 16
+#define FM_BINS      (64 * FM_BIN_WORDS)
 
 struct fm_block {
     int64_t bytes, requested_bytes;
@@ -21,7 +21,7 @@ struct fm_block {
     int64_t gc_base;                  /* the pool's searches when it was last inserted */
     uint32_t segment, previous, next; /* next also chains spare records */
     uint32_t tag;
-    uint32_t list;
+    uint32_t list, smaller, larger; /* free: its neighbours in the ring of its bin */
     uint8_t state; /* enum fm_block_state */
 };
 
@@ -34,98 +34,106 @@ struct fm_segment {
     bool expandable;
 };
 
-struct fm_entry {
-    uint64_t high, low;
-};
-
 struct fm_free_list {
-    struct fm_entry *entries; /* ascending */
-    size_t capacity;          /* never below the number of block records */
-    uint32_t count;
+    uint64_t words;                /* bit w: used[w] is not 0 */
+    uint64_t used[FM_BIN_WORDS];   /* bit b of word w: bin 64 w + b is not empty */
+    uint32_t first[FM_BINS];       /* the smallest block of a bin; 0: none */
     uint32_t stream;
     bool small;
 };
 
-static inline struct fm_entry fm_entry_of(const struct fm_allocator *a, uint32_t handle)
+/* below FM_BINS up to 32 TiB (2^36 blocks of 512 bytes): no segment or range is as large */
+static inline uint32_t fm_bin_of(int64_t bytes)
 {
-    const struct fm_block *block = &a->blocks[handle];
-    uint64_t units = (uint64_t)block->bytes / 512;
-    uint64_t offset = (uint64_t)block->offset_bytes / 512;
-    return (struct fm_entry){
-        .high = units << FM_ORDINAL_BITS | a->segments[block->segment].ordinal,
-        .low = offset << 32 | handle,
-    };
+    uint64_t units = (uint64_t)bytes / 512;
+    uint32_t shift = 63 - (uint32_t)__builtin_clzll(units | 1 << FM_BIN_BITS) - FM_BIN_BITS;
+    return (shift << FM_BIN_BITS) + (uint32_t)(units >> shift);
 }
 
-static inline uint32_t fm_entry_block(struct fm_entry entry)
+static inline bool fm_block_less(const struct fm_allocator *a, const struct fm_block *x, const struct fm_block *y)
 {
-    return (uint32_t)entry.low;
+    if (x->bytes != y->bytes) return x->bytes < y->bytes;
+    if (x->segment == y->segment) return x->offset_bytes < y->offset_bytes;
+    return a->segments[x->segment].ordinal < a->segments[y->segment].ordinal;
 }
 
-static inline int64_t fm_entry_bytes(struct fm_entry entry)
+/* the smallest block in bin `bin` or above; 0: none */
+static inline uint32_t fm_list_from_bin(const struct fm_free_list *list, uint32_t bin)
 {
-    return (int64_t)(entry.high >> FM_ORDINAL_BITS) * 512;
-}
-
-static inline bool fm_entry_less(struct fm_entry x, struct fm_entry y)
-{
-    return (x.high < y.high) | ((x.high == y.high) & (x.low < y.low));
-}
-
-/* Index in [from, to] of the first entry that is not less than key. Steps are branches on purpose: programs repeat
- * themselves, so most are predicted (measured: 25 ns an operation, 35 with steps by arithmetic). */
-static inline uint32_t fm_list_bound(const struct fm_free_list *list, struct fm_entry key, uint32_t from, uint32_t to)
-{
-    if (from == to) return from;
-    const struct fm_entry *base = list->entries + from;
-    for (uint32_t left = to - from; left > 1;) {
-        uint32_t half = left / 2;
-        base = fm_entry_less(base[half - 1], key) ? base + half : base;
-        left -= half;
+    uint32_t word = bin / 64;
+    if (word >= FM_BIN_WORDS) return 0;
+    uint64_t bits = list->used[word] & UINT64_MAX << bin % 64;
+    if (!bits) {
+        uint64_t words = list->words & ~UINT64_C(1) << word;
+        if (!words) return 0;
+        word = (uint32_t)__builtin_ctzll(words);
+        bits = list->used[word];
     }
-    return (uint32_t)(base - list->entries) + fm_entry_less(*base, key);
+    return list->first[64 * word + (uint32_t)__builtin_ctzll(bits)];
 }
 
-static inline uint32_t fm_list_lower_bound(const struct fm_free_list *list, struct fm_entry key)
+static inline uint32_t fm_list_first(const struct fm_free_list *list)
 {
-    return fm_list_bound(list, key, 0, list->count);
+    return fm_list_from_bin(list, 0);
 }
 
-/* the first entry of at least `bytes` */
-static inline uint32_t fm_list_find_bytes(const struct fm_free_list *list, int64_t bytes)
+/* 0: it was the last one */
+static inline uint32_t fm_list_next(const struct fm_allocator *a, const struct fm_free_list *list, uint32_t handle)
 {
-    return fm_list_lower_bound(list, (struct fm_entry){ .high = (uint64_t)bytes / 512 << FM_ORDINAL_BITS });
+    uint32_t bin = fm_bin_of(a->blocks[handle].bytes), next = a->blocks[handle].larger;
+    return next != list->first[bin] ? next : fm_list_from_bin(list, bin + 1);
+}
+
+/* 0: the list is empty */
+static inline uint32_t fm_list_last(const struct fm_allocator *a, const struct fm_free_list *list)
+{
+    if (!list->words) return 0;
+    uint32_t word = 63 - (uint32_t)__builtin_clzll(list->words);
+    return a->blocks[list->first[64 * word + 63 - (uint32_t)__builtin_clzll(list->used[word])]].smaller;
+}
+
+/* the first block of at least `bytes`; 0: none */
+static inline uint32_t fm_list_find_bytes(const struct fm_allocator *a, const struct fm_free_list *list, int64_t bytes)
+{
+    uint32_t at = fm_list_from_bin(list, fm_bin_of(bytes));
+    while (at && a->blocks[at].bytes < bytes) at = fm_list_next(a, list, at);
+    return at;
 }
 
 static inline void fm_list_insert(struct fm_allocator *a, struct fm_free_list *list, uint32_t handle)
 {
-    struct fm_entry key = fm_entry_of(a, handle);
-    uint32_t at = fm_list_lower_bound(list, key);
-    assert(list->count < list->capacity);
-    memmove(list->entries + at + 1, list->entries + at, (list->count - at) * sizeof key);
-    list->entries[at] = key;
-    list->count++;
-    a->blocks[handle].state = FM_BLOCK_FREE;
-    a->blocks[handle].gc_base = a->gc_calls[!list->small];
-}
-
-static inline void fm_list_remove_at(struct fm_free_list *list, uint32_t at)
-{
-    list->count--;
-    memmove(list->entries + at, list->entries + at + 1, (list->count - at) * sizeof *list->entries);
+    struct fm_block *block = &a->blocks[handle];
+    uint32_t bin = fm_bin_of(block->bytes), first = list->first[bin], next = first;
+    block->state = FM_BLOCK_FREE;
+    block->gc_base = a->gc_calls[!list->small];
+    if (!first) {
+        list->used[bin / 64] |= UINT64_C(1) << bin % 64;
+        list->words |= UINT64_C(1) << bin / 64;
+        list->first[bin] = block->smaller = block->larger = handle;
+        return;
+    }
+    if (!fm_block_less(a, &a->blocks[a->blocks[first].smaller], block)) {
+        while (fm_block_less(a, &a->blocks[next], block)) next = a->blocks[next].larger;
+        if (next == first) list->first[bin] = handle;
+    }
+    block->larger = next;
+    block->smaller = a->blocks[next].smaller;
+    a->blocks[block->smaller].larger = handle;
+    a->blocks[next].smaller = handle;
 }
 
 /* call it before the block's size or offset changes */
-static inline uint32_t fm_list_position(const struct fm_allocator *a, const struct fm_free_list *list, uint32_t handle)
+static inline void fm_list_remove(struct fm_allocator *a, struct fm_free_list *list, uint32_t handle)
 {
-    uint32_t at = fm_list_lower_bound(list, fm_entry_of(a, handle));
-    assert(at < list->count && fm_entry_block(list->entries[at]) == handle);
-    return at;
-}
-
-static inline void fm_list_remove(const struct fm_allocator *a, struct fm_free_list *list, uint32_t handle)
-{
-    fm_list_remove_at(list, fm_list_position(a, list, handle));
+    const struct fm_block *block = &a->blocks[handle];
+    uint32_t bin = fm_bin_of(block->bytes);
+    a->blocks[block->smaller].larger = block->larger;
+    a->blocks[block->larger].smaller = block->smaller;
+    if (list->first[bin] != handle) return;
+    list->first[bin] = block->larger != handle ? block->larger : 0;
+    if (list->first[bin]) return;
+    list->used[bin / 64] &= ~(UINT64_C(1) << bin % 64);
+    if (!list->used[bin / 64]) list->words &= ~(UINT64_C(1) << bin / 64);
 }
 
 /* takes a spare record: room was made before */
@@ -192,8 +200,8 @@ bool fm_allocator_release_available(struct fm_allocator *a, struct fm_free_list 
 fm_status fm_expandable_alloc(struct fm_allocator *a, uint32_t list, int64_t bytes, uint32_t *block,
                               struct fm_err *err);
 void fm_expandable_release_list(struct fm_allocator *a, uint32_t list);
-/* the best entry from `at` on, a block counting as what it can grow to; list->count if none */
-uint32_t fm_expandable_best_entry(const struct fm_allocator *a, const struct fm_free_list *list, uint32_t at);
+/* the best block from `at` on, a block counting as what it can grow to */
+uint32_t fm_expandable_best_block(const struct fm_allocator *a, const struct fm_free_list *list, uint32_t at);
 
 /* allocator_guard.c */
 void fm_guard_new_memory(struct fm_allocator *a, uint64_t address, int64_t bytes);

@@ -26,12 +26,6 @@ static fm_status grow_blocks(struct fm_allocator *a, size_t need, struct fm_err 
     size_t want = old ? old * 2 : FIRST_RECORDS;
     while (want - old + a->block_spare_count < need + 1) want *= 2;
     if (want > RECORDS_MAX) return FM_FAIL(err, FM_NOMEM, "the caching allocator would need %zu block records", want);
-    for (uint32_t i = 0; i < a->list_count; i++) {
-        struct fm_free_list *list = &a->lists[i];
-        struct fm_entry *entries = fm_grow(list->entries, &list->capacity, want, sizeof *entries);
-        if (!entries) return FM_FAIL(err, FM_NOMEM, "free list of %zu blocks", want);
-        list->entries = entries;
-    }
     struct fm_block *blocks = fm_grow(a->blocks, &a->block_capacity, want, sizeof *blocks);
     if (!blocks) return FM_FAIL(err, FM_NOMEM, "%zu block records", want);
     a->blocks = blocks;
@@ -40,20 +34,16 @@ static fm_status grow_blocks(struct fm_allocator *a, size_t need, struct fm_err 
     return FM_OK;
 }
 
-/* Orders only matter relative to each other: numbers them from 0 again, keeping every entry's rank. */
+/* Orders only matter relative to each other: numbers them from 0 again. */
 static void renumber_segments(struct fm_allocator *a)
 {
-    uint32_t ordinal = 0;
-    for (uint32_t s = a->segment_first; s; s = a->segments[s].next) a->segments[s].ordinal = ordinal++;
-    a->ordinal_next = ordinal;
-    for (uint32_t i = 0; i < a->list_count; i++)
-        for (uint32_t e = 0; e < a->lists[i].count; e++)
-            a->lists[i].entries[e] = fm_entry_of(a, fm_entry_block(a->lists[i].entries[e]));
+    a->ordinal_next = 0;
+    for (uint32_t s = a->segment_first; s; s = a->segments[s].next) a->segments[s].ordinal = a->ordinal_next++;
 }
 
 static fm_status make_segment_room(struct fm_allocator *a, struct fm_err *err)
 {
-    if (a->ordinal_next >= (UINT32_C(1) << FM_ORDINAL_BITS) - 1) renumber_segments(a);
+    if (a->ordinal_next == UINT32_MAX) renumber_segments(a);
     if (a->segment_spare || (a->segment_high && a->segment_high < a->segment_capacity)) return FM_OK;
     size_t want = a->segment_capacity ? a->segment_capacity * 2 : FIRST_RECORDS;
     struct fm_segment *segments = fm_grow(a->segments, &a->segment_capacity, want, sizeof *segments);
@@ -84,15 +74,12 @@ fm_status fm_allocator_find_list(struct fm_allocator *a, uint32_t stream, bool s
     struct fm_free_list *lists = fm_grow(a->lists, &a->list_capacity, (size_t)a->list_count + 2, sizeof *lists);
     if (!lists) return FM_FAIL(err, FM_NOMEM, "free lists of stream %u", stream);
     a->lists = lists;
-    struct fm_free_list pair[2] = { { .stream = stream, .small = true }, { .stream = stream } };
-    for (int i = 0; i < 2 && a->block_capacity; i++) {
-        pair[i].entries = fm_grow(NULL, &pair[i].capacity, a->block_capacity, sizeof *pair[i].entries);
-        if (pair[i].entries) continue;
-        fm_free(pair[0].entries);
-        return FM_FAIL(err, FM_NOMEM, "free list of %zu blocks", a->block_capacity);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct fm_free_list *added = &lists[a->list_count + i];
+        memset(added, 0, sizeof *added);
+        added->stream = stream;
+        added->small = i == 0;
     }
-    lists[a->list_count] = pair[0];
-    lists[a->list_count + 1] = pair[1];
     *list = a->list_count + !small;
     a->list_count += 2;
     return FM_OK;
@@ -167,7 +154,7 @@ void fm_allocator_clear(struct fm_allocator *a)
     a->ordinal_next = 0;
     a->block_spare = a->block_spare_count = a->block_count = 0;
     if (a->block_capacity) chain_spare_blocks(a, 1);
-    for (uint32_t i = 0; i < a->list_count; i++) a->lists[i].count = 0;
+    for (uint32_t i = 0; i < a->list_count; i++) memset(&a->lists[i], 0, offsetof(struct fm_free_list, stream));
     a->stats = (struct fm_allocator_stats){ 0 };
     a->gc_calls[0] = a->gc_calls[1] = 0;
     a->guard_violations = 0;
@@ -177,7 +164,6 @@ void fm_allocator_clear(struct fm_allocator *a)
 void fm_allocator_release(struct fm_allocator *a)
 {
     give_segments_back(a);
-    for (uint32_t i = 0; i < a->list_count; i++) fm_free(a->lists[i].entries);
     fm_free(a->lists);
     fm_free(a->blocks);
     fm_free(a->segments);

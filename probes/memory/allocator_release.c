@@ -1,14 +1,15 @@
 #include "probes/memory/allocator_internal.h"
 
-static bool is_releasable(const struct fm_allocator *a, struct fm_entry entry)
+static bool is_releasable(const struct fm_allocator *a, uint32_t handle)
 {
-    const struct fm_block *block = &a->blocks[fm_entry_block(entry)];
+    const struct fm_block *block = &a->blocks[handle];
     return !fm_block_is_split(block) && !a->segments[block->segment].expandable;
 }
 
-/* cudaFree of an unsplit cached block; its entry is removed by the caller */
-static void release_block(struct fm_allocator *a, uint32_t handle)
+/* cudaFree of an unsplit cached block */
+static void release_block(struct fm_allocator *a, struct fm_free_list *list, uint32_t handle)
 {
+    fm_list_remove(a, list, handle);
     const struct fm_block *block = &a->blocks[handle];
     uint32_t index = block->segment;
     const struct fm_segment *segment = &a->segments[index];
@@ -24,15 +25,10 @@ static void release_block(struct fm_allocator *a, uint32_t handle)
 static void release_list(struct fm_allocator *a, uint32_t index)
 {
     struct fm_free_list *list = &a->lists[index];
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < list->count; i++) {
-        struct fm_entry entry = list->entries[i];
-        if (is_releasable(a, entry))
-            release_block(a, fm_entry_block(entry));
-        else
-            list->entries[kept++] = entry;
+    for (uint32_t b = fm_list_first(list), next; b; b = next) {
+        next = fm_list_next(a, list, b);
+        if (is_releasable(a, b)) release_block(a, list, b);
     }
-    list->count = kept;
     if (a->config.expandable_segments) fm_expandable_release_list(a, index);
 }
 
@@ -48,27 +44,23 @@ bool fm_allocator_release_available(struct fm_allocator *a, struct fm_free_list 
 {
     if (a->max_split_bytes == INT64_MAX) return false;
     int64_t key_bytes = bytes < a->max_split_bytes ? a->max_split_bytes : bytes;
-    uint32_t at = fm_list_find_bytes(list, key_bytes);
-    if (at < list->count) {
-        uint32_t handle = fm_entry_block(list->entries[at]);
-        fm_list_remove_at(list, at);
-        release_block(a, handle);
+    uint32_t found = fm_list_find_bytes(a, list, key_bytes);
+    if (found) {
+        release_block(a, list, found);
         return true;
     }
     int64_t released_bytes = 0;
-    while (list->count && released_bytes < key_bytes) {
-        struct fm_entry last = list->entries[list->count - 1];
-        if (fm_entry_bytes(last) < a->max_split_bytes) break;
-        released_bytes += fm_entry_bytes(last);
-        list->count--;
-        release_block(a, fm_entry_block(last));
+    for (uint32_t last; released_bytes < key_bytes && (last = fm_list_last(a, list)) != 0;) {
+        if (a->blocks[last].bytes < a->max_split_bytes) break;
+        released_bytes += a->blocks[last].bytes;
+        release_block(a, list, last);
     }
     return released_bytes >= key_bytes;
 }
 
-static int64_t age_of(const struct fm_allocator *a, struct fm_entry entry)
+static int64_t age_of(const struct fm_allocator *a, uint32_t handle)
 {
-    return a->gc_calls[1] - a->blocks[fm_entry_block(entry)].gc_base;
+    return a->gc_calls[1] - a->blocks[handle].gc_base;
 }
 
 /* frees the unsplit blocks of at least `age` in one large list; returns their bytes */
@@ -76,19 +68,14 @@ static int64_t collect_list(struct fm_allocator *a, struct fm_free_list *list, d
                             int64_t *left)
 {
     int64_t freed_bytes = 0;
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < list->count; i++) {
-        struct fm_entry entry = list->entries[i];
-        if (is_releasable(a, entry) && (double)age_of(a, entry) >= age) {
-            freed_bytes += fm_entry_bytes(entry);
-            *total_age -= age_of(a, entry);
-            *left -= 1;
-            release_block(a, fm_entry_block(entry));
-        } else {
-            list->entries[kept++] = entry;
-        }
+    for (uint32_t b = fm_list_first(list), next; b; b = next) {
+        next = fm_list_next(a, list, b);
+        if (!is_releasable(a, b) || (double)age_of(a, b) < age) continue;
+        freed_bytes += a->blocks[b].bytes;
+        *total_age -= age_of(a, b);
+        *left -= 1;
+        release_block(a, list, b);
     }
-    list->count = kept;
     return freed_bytes;
 }
 
@@ -99,9 +86,9 @@ void fm_allocator_collect_garbage(struct fm_allocator *a)
     if (a->stats.reserved_bytes <= threshold_bytes) return;
     int64_t target_bytes = a->stats.reserved_bytes - threshold_bytes, freed_bytes = 0, total_age = 0, left = 0;
     for (uint32_t i = 1; i < a->list_count; i += 2) {
-        for (uint32_t e = 0; e < a->lists[i].count; e++) {
-            if (!is_releasable(a, a->lists[i].entries[e])) continue;
-            total_age += age_of(a, a->lists[i].entries[e]);
+        for (uint32_t b = fm_list_first(&a->lists[i]); b; b = fm_list_next(a, &a->lists[i], b)) {
+            if (!is_releasable(a, b)) continue;
+            total_age += age_of(a, b);
             left++;
         }
     }

@@ -106,16 +106,16 @@ int64_t fm_allocator_segment_bytes(int64_t rounded_bytes)
     return (rounded_bytes + FM_LARGE_ROUND_BYTES - 1) / FM_LARGE_ROUND_BYTES * FM_LARGE_ROUND_BYTES;
 }
 
-/* rules 4 and 6: index of the entry to hand out, or list->count */
-static inline uint32_t find_entry(const struct fm_allocator *a, const struct fm_free_list *list, int64_t bytes)
+/* rules 4 and 6: the free block to hand out, or FM_BLOCK_NONE */
+static inline uint32_t find_block(const struct fm_allocator *a, const struct fm_free_list *list, int64_t bytes)
 {
-    uint32_t at = fm_list_find_bytes(list, bytes);
-    if (at == list->count) return at;
-    if (a->config.expandable_segments) at = fm_expandable_best_entry(a, list, at);
-    int64_t found_bytes = fm_entry_bytes(list->entries[at]);
-    if (bytes < a->max_split_bytes ? found_bytes >= a->max_split_bytes : found_bytes >= bytes + FM_LARGE_SEGMENT_BYTES)
-        return list->count;
-    return at;
+    uint32_t found = fm_list_find_bytes(a, list, bytes);
+    if (!found) return FM_BLOCK_NONE;
+    if (a->config.expandable_segments) found = fm_expandable_best_block(a, list, found);
+    int64_t found_bytes = a->blocks[found].bytes;
+    bool too_large = bytes < a->max_split_bytes ? found_bytes >= a->max_split_bytes
+                                                : found_bytes >= bytes + FM_LARGE_SEGMENT_BYTES;
+    return too_large ? FM_BLOCK_NONE : found;
 }
 
 /* cudaMalloc of one segment; its block is in no list yet */
@@ -164,10 +164,8 @@ static inline bool should_split(const struct fm_allocator *a, const struct fm_fr
     return bytes < a->max_split_bytes && remaining_bytes > FM_SMALL_MAX_BYTES;
 }
 
-/* Cuts the lower `bytes` off block `rest`. Entry `at` of the list (list->count if it is in none) becomes
- * the smaller rest: it only moves down, so one move of the entries between does it. */
-static inline uint32_t split(struct fm_allocator *a, struct fm_free_list *list, uint32_t at, uint32_t rest,
-                             int64_t bytes)
+/* Cuts the lower `bytes` off block `rest`, which is in no list; the rest goes into it. */
+static inline uint32_t split(struct fm_allocator *a, struct fm_free_list *list, uint32_t rest, int64_t bytes)
 {
     uint32_t handle = fm_record_take(a, a->blocks[rest].list);
     struct fm_block *block = &a->blocks[handle], *remaining = &a->blocks[rest];
@@ -184,13 +182,7 @@ static inline uint32_t split(struct fm_allocator *a, struct fm_free_list *list, 
     remaining->previous = handle;
     remaining->offset_bytes += bytes;
     remaining->bytes -= bytes;
-    remaining->state = FM_BLOCK_FREE;
-    remaining->gc_base = a->gc_calls[!list->small];
-    struct fm_entry key = fm_entry_of(a, rest);
-    uint32_t to = fm_list_bound(list, key, 0, at);
-    if (at == list->count) list->count++;
-    memmove(list->entries + to + 1, list->entries + to, (at - to) * sizeof key);
-    list->entries[to] = key;
+    fm_list_insert(a, list, rest);
     if (!a->config.expandable_segments)
         fm_raise(&a->stats.inactive_split_bytes, &a->stats.inactive_split_peak_bytes,
                  was_split ? -bytes : remaining->bytes);
@@ -239,45 +231,39 @@ fm_status fm_allocator_alloc(struct fm_allocator *a, int64_t bytes, uint32_t str
     }
     struct fm_free_list *list = &a->lists[index];
     a->gc_calls[!list->small] += a->gc_on;
-    uint32_t at = find_entry(a, list, rounded_bytes), handle = FM_BLOCK_NONE;
-    if (at < list->count) {
-        handle = fm_entry_block(list->entries[at]);
+    uint32_t handle = find_block(a, list, rounded_bytes);
+    if (handle != FM_BLOCK_NONE) {
+        fm_list_remove(a, list, handle);
     } else {
         status = alloc_by_ladder(a, index, rounded_bytes, &handle, err);
         if (status == FM_OOM) return fail_oom(a, bytes, stream, err);
         if (status != FM_OK) return status;
-        list = &a->lists[index];
-        at = list->count;
     }
-    struct fm_block *found = &a->blocks[handle];
-    if (should_split(a, list, found->bytes, rounded_bytes)) {
-        handle = split(a, list, at, handle, rounded_bytes);
-    } else {
-        if (at < list->count) fm_list_remove_at(list, at);
-        if (fm_block_is_split(found) && !a->config.expandable_segments) a->stats.inactive_split_bytes -= found->bytes;
-    }
+    const struct fm_block *found = &a->blocks[handle];
+    if (should_split(a, list, found->bytes, rounded_bytes))
+        handle = split(a, list, handle, rounded_bytes);
+    else if (fm_block_is_split(found) && !a->config.expandable_segments)
+        a->stats.inactive_split_bytes -= found->bytes;
     hand_out(a, handle, bytes, stream);
     *block = handle;
     return FM_OK;
 }
 
-/* Merges the free neighbours into the block (rule 7) and puts it into the list. With one neighbour
- * its entry becomes the merged block's: it only moves up. */
+/* Merges the free neighbours into the block (rule 7) and puts it into the list. */
 static inline void coalesce(struct fm_allocator *a, uint32_t handle)
 {
     struct fm_block *block = &a->blocks[handle];
     struct fm_free_list *list = &a->lists[block->list];
-    uint32_t previous = block->previous, next = block->next, at = UINT32_MAX;
+    uint32_t previous = block->previous, next = block->next;
     if (next && a->blocks[next].state == FM_BLOCK_FREE) {
-        at = fm_list_position(a, list, next);
+        fm_list_remove(a, list, next);
         block->bytes += a->blocks[next].bytes;
         block->next = a->blocks[next].next;
         if (block->next) a->blocks[block->next].previous = handle;
         fm_record_drop(a, next);
     }
     if (previous && a->blocks[previous].state == FM_BLOCK_FREE) {
-        if (at != UINT32_MAX) fm_list_remove_at(list, at);
-        at = fm_list_position(a, list, previous);
+        fm_list_remove(a, list, previous);
         block->offset_bytes = a->blocks[previous].offset_bytes;
         block->bytes += a->blocks[previous].bytes;
         block->previous = a->blocks[previous].previous;
@@ -287,16 +273,7 @@ static inline void coalesce(struct fm_allocator *a, uint32_t handle)
             a->segments[block->segment].first = handle;
         fm_record_drop(a, previous);
     }
-    if (at == UINT32_MAX) {
-        fm_list_insert(a, list, handle);
-        return;
-    }
-    struct fm_entry key = fm_entry_of(a, handle);
-    uint32_t to = fm_list_bound(list, key, at + 1, list->count) - 1;
-    memmove(list->entries + at, list->entries + at + 1, (to - at) * sizeof key);
-    list->entries[to] = key;
-    block->state = FM_BLOCK_FREE;
-    block->gc_base = a->gc_calls[!list->small];
+    fm_list_insert(a, list, handle);
 }
 
 void fm_allocator_free(struct fm_allocator *a, uint32_t handle)

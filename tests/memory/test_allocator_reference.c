@@ -145,7 +145,7 @@ static void run_scenario(const struct scenario *sc)
     assert_int_equal(fm_allocator_init(&a, &sc->config, fm_arithmetic_source_interface(&source), NULL), FM_OK);
     for (int i = 0; i < sc->operations; i++) {
         step(sc, &a, live, &count, (uint64_t)i);
-        if (i % 5000 == 2500) a.ordinal_next = (1U << FM_ORDINAL_BITS) - 3; /* segments will be renumbered */
+        if (i % 5000 == 2500) a.ordinal_next = UINT32_MAX - 3; /* segments will be renumbered */
         if (i % 32 == 0) compare_layout(&a);
         assert_int_equal(source.used_bytes, naive_source.used_bytes);
     }
