@@ -1,4 +1,5 @@
-/* Plans a second: building a graph, lowering it and replaying the program through the allocator, on one core.
+/* Plans a second: building a graph, lowering it and replaying the program through the allocator, on one core. And how long
+ * a cell's planned max batch takes: several plans, validation with them.
  *
  *     cmake --build build --target bench && build/bench/bench_plan [NETWORK]
  *
@@ -6,6 +7,7 @@
  * again, as a search does. "workspaces": every call that may need one finds a candidate of 1 MiB. */
 #include "probes/memory/planner.h"
 #include "tuner/base/clock.h"
+#include "tuner/campaign/session.h"
 #include "workloads/lower/lower.h"
 #include "workloads/nets/nets.h"
 
@@ -109,6 +111,57 @@ static fm_status run(const struct subject *s, struct fm_err *err)
     return status;
 }
 
+/* ---- the max batch of a cell ---- */
+
+#define CELL_CAPACITY_BYTES (INT64_C(80) << 30)
+#define CELL_BATCHES 96                 /* the table of workspaces answers up to this batch; the limit of the search */
+
+/* a device that is never asked: what it would answer is in the table */
+static fm_status open_table(struct fm_session *s, const struct fm_cell *cell, struct fm_err *err)
+{
+    *s = (struct fm_session){ .backend = "table", .capacity_bytes = CELL_CAPACITY_BYTES, .cache = { .fd = -1 } };
+    fm_status status = FM_OK;
+    struct fm_workspace_entry entry = { .candidates = { .count = 1, .item = { { .workspace_bytes = MIB } } } };
+    for (int64_t batch = 1; batch <= CELL_BATCHES && status == FM_OK; batch++) {
+        struct fm_cell_batch at = { .train = batch, .val = fm_cell_val_batch(cell, batch) };
+        status = fm_cell_lower(cell, at, &s->program, err);
+        for (size_t i = 0; i < s->program.call_count && status == FM_OK; i++) {
+            entry.key = s->program.call[i].key;
+            if (entry.key) status = fm_workspaces_add(&s->workspaces, &entry, err);
+        }
+    }
+    return status;
+}
+
+static fm_status measure_cell(const struct subject *s, bool cold, struct fm_err *err)
+{
+    struct fm_cell cell;
+    struct fm_session session;
+    struct fm_plan_max_answer answer = { 0 };
+    const char *precision = s->autocast == FM_F16 ? "fp16" : s->autocast == FM_BF16 ? "bf16" : "fp32";
+    fm_cell_default(&cell, s->workload);
+    fm_status status = s->key ? fm_settings_set(&cell.settings, s->key, s->value, err) : FM_OK;
+    if (status == FM_OK) status = fm_cell_set(&cell, FM_STRATEGY_PRECISION, precision, err);
+    if (status == FM_OK && s->checkpoint) status = fm_cell_set(&cell, FM_STRATEGY_CHECKPOINT, "blocks", err);
+    if (status != FM_OK) return status;
+    status = open_table(&session, &cell, err);
+    int64_t start_ns = fm_now_ns(fm_clock_system()), spent_ns = 0, times = 0;
+    for (; spent_ns < RUN_NS && status == FM_OK; times++) {
+        if (cold) {
+            fm_program_release(&session.program);
+            fm_planner_release(&session.planner);
+        }
+        status = fm_session_max_batch(&session, &cell, CELL_BATCHES, 0, &answer, err);
+        spent_ns = fm_now_ns(fm_clock_system()) - start_ns;
+    }
+    fm_session_close(&session);
+    if (status != FM_OK) return status;
+    printf("%-12s %-3s %-4s %-4s %-5s max batch %3lld in %7.2f ms, %2d batches planned\n", s->workload->name, s->key ? s->value : "",
+           fm_dtype_name(s->autocast), s->checkpoint ? "ckpt" : "", cold ? "cold" : "warm", (long long)answer.max_batch,
+           1e-6 * (double)spent_ns / (double)times, answer.evaluations);
+    return FM_OK;
+}
+
 int main(int argc, char **argv)
 {
     const struct subject subjects[] = {
@@ -119,7 +172,9 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++) {
         struct fm_err err = { 0 };
         if (argc > 1 && strcmp(argv[1], subjects[i].workload->name) != 0) continue;
-        if (run(&subjects[i], &err) == FM_OK) continue;
+        fm_status status = run(&subjects[i], &err);
+        for (int cold = 0; cold < 2 && status == FM_OK; cold++) status = measure_cell(&subjects[i], cold, &err);
+        if (status == FM_OK) continue;
         (void)fprintf(stderr, "bench_plan: %s\n", err.text);
         return 1;
     }
