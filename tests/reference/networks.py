@@ -68,10 +68,10 @@ class DenseUNet3D(nn.Module):
         skips = [self.block(self.stem, x)]
         for stage in self.enc:
             skips.append(self.block(stage, skips[-1]))
-        x = self.block(self.bottleneck, skips[-1])
+        wide = [self.block(self.bottleneck, skips[-1])]         # the published forward has a name for each
         for up, dec, skip in zip(self.up, self.dec, skips[-2::-1]):
-            x = self.block(dec, torch.cat([up(x), skip], 1))
-        return self.head(x)
+            wide.append(self.block(dec, torch.cat([up(wide[-1]), skip], 1)))
+        return self.head(wide[-1])
 
 
 # encoder widths, depths, head width

@@ -185,13 +185,14 @@ static fm_value forward(struct denseunet3d *net, fm_value x)
             fm_hold(b, skip[i]);
         }
         fm_block_begin(b, "bottleneck");
-        fm_value y = FM_NO_VALUE;
-        fm_rebind(b, &y, fm_block_end(b, bottleneck(net, skip[net->levels])));
+        fm_value y = fm_block_end(b, bottleneck(net, skip[net->levels]));
+        fm_hold(b, y);          /* b, d4, d3, ...: a name each, until forward returns */
         for (int i = net->levels; i >= 1; i--) {
             fm_value up = cbr(b, &net->dec[i].up, fm_name("dec%d.uprelu", i).text, y);
             fm_value joined = fm_cat(b, fm_name("dec%d.cat", i).text, (fm_value[]){ up, skip[i - 1] }, 2, 1);
             fm_block_begin(b, "dec%d", i);
-            fm_rebind(b, &y, fm_block_end(b, decoder(net, i, joined)));
+            y = fm_block_end(b, decoder(net, i, joined));
+            fm_hold(b, y);
         }
         logits = fm_apply(b, &net->head, y);
     }
