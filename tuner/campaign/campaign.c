@@ -1,176 +1,12 @@
 #include "tuner/campaign/campaign_internal.h"
 
-#include "probes/worker/cell_spec.h"
-#include "tuner/base/hash.h"
-#include "tuner/base/log.h"
 #include "tuner/base/memory.h"
 #include "tuner/campaign/record.h"
-#include "tuner/search/ladder.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define MEASURED_MIN 3
-#define MEASURED_MAX 200
-#define RELATIVE_ERROR 0.01
-#define LEARN_STEPS 20
-#define POINTS_MAX (FM_LADDER_CAPACITY + 2)
-
-enum role { BOUNDARY, LADDER, REPLICATE };
-static const char *const role_name[] = { "boundary", "ladder", "replicate" };
-
-/* ---- small things ---- */
-
-static bool cancelled(const struct fm_campaign *c)
-{
-    return c->config.session->config.cancel && atomic_load(c->config.session->config.cancel);
-}
-
-static int64_t elapsed(const struct fm_campaign *c) { return fm_now_ns(c->config.clock) - c->start_ns; }
-
-/* is there time for one more probe of about this length? */
-static bool time_for(struct fm_campaign *c, double expected_ns)
-{
-    if (!c->config.time_budget_ns) return true;
-    if ((double)elapsed(c) + expected_ns <= (double)c->config.time_budget_ns) return true;
-    c->out_of_time = true;
-    return false;
-}
-
-/* a record, or an array of records that belong together; names the device, since others may run the same cell */
-static fm_status put(struct fm_campaign *c, cJSON *record, struct fm_err *err)
-{
-    const char *device = c->config.session->device->device_id;
-    bool good = record != NULL;
-    cJSON *one = NULL;
-    if (cJSON_IsArray(record)) {
-        cJSON_ArrayForEach(one, record) good = good && cJSON_AddStringToObject(one, "device", device);
-    } else if (good && !cJSON_GetObjectItemCaseSensitive(record, "device")) {
-        good = cJSON_AddStringToObject(record, "device", device) != NULL;
-    }
-    fm_status status = good ? c->config.record(c->config.context, record, err) : FM_FAIL(err, FM_NOMEM, "a journal record");
-    cJSON_Delete(record);
-    return status;
-}
-
-static void tell_progress(struct fm_campaign *c, const struct fm_cell *cell, int64_t batch, const char *last)
-{
-    if (!c->config.progress) return;
-    c->progress.cell = cell;
-    c->progress.cell_index = (size_t)(cell - c->config.cell);
-    c->progress.batch = batch;
-    c->progress.last = last;
-    c->progress.left_ns = c->config.time_budget_ns ? c->config.time_budget_ns - elapsed(c) : -1;
-    c->config.progress(c->config.context, &c->progress);
-}
-
-/* ---- one probe ---- */
-
-struct probe {
-    size_t cell;
-    int64_t batch, val_batch;
-    enum role role;
-    uint32_t launch;
-    bool timed;
-};
-
-/* both rows of a probe in one journal line: a kill never splits them */
-static fm_status put_rows(struct fm_campaign *c, const struct probe *p, const struct fm_planned *planned, const struct fm_reply *reply,
-                          struct fm_err *err)
-{
-    struct fm_row row = { .cell = &c->config.cell[p->cell], .batch = p->batch, .val_batch = p->val_batch, .role = role_name[p->role],
-                          .launch = p->launch, .planned = planned, .reply = reply,
-                          .outcome = reply->failed_in_val ? FM_OUTCOME_ok : reply->outcome };
-    cJSON *rows = cJSON_CreateArray(), *train = fm_record_row(&row), *val = NULL;
-    bool good = rows && train && cJSON_AddItemToArray(rows, train);
-    if (good && reply->val.known) {
-        row.val = true;
-        row.outcome = reply->failed_in_val ? reply->outcome : FM_OUTCOME_ok;
-        val = fm_record_row(&row);
-        good = val && cJSON_AddItemToArray(rows, val);
-    }
-    if (good) return put(c, rows, err);
-    cJSON_Delete(rows);
-    return FM_FAIL(err, FM_NOMEM, "rows of a probe");
-}
-
-static void fill_request(const struct fm_campaign *c, const struct probe *p, const struct fm_planned *planned, struct fm_request *q)
-{
-    *q = (struct fm_request){
-        .id = 1, .kind = FM_REQUEST_PROBE, .batch = p->batch, .val_batch = p->val_batch, .program = planned->program,
-        .memory_bytes = c->config.session->capacity_bytes, .seed = c->config.seed, .deadline_ms = c->config.deadline_ns / 1000000,
-        .train_steps = planned->plan.train_steps, .val_steps = planned->plan.val_steps, .relative_error = RELATIVE_ERROR,
-        .measured_min = MEASURED_MIN, .measured_max = p->timed ? MEASURED_MAX : 0, .measured_max_ms = c->config.measured_ns / 1000000,
-        .poison = c->config.poison,
-    };
-    fm_cell_to_spec(&c->config.cell[p->cell], &q->cell);
-}
-
-/* a fresh worker for each probe: whatever happens to it costs this probe alone */
-static fm_status call_worker(struct fm_campaign *c, const struct fm_request *request, struct fm_reply *reply, struct fm_err *err)
-{
-    const struct fm_session *s = c->config.session;
-    struct fm_worker *worker = NULL;
-    struct fm_err why = { 0 };
-    fm_reply_init(reply);
-    if (fm_session_worker(s, &worker, &why) != FM_OK) {
-        reply->outcome = FM_OUTCOME_crash;
-        (void)snprintf(reply->reason, sizeof reply->reason, "%.230s", why.text);
-        return FM_OK;
-    }
-    fm_status status = fm_worker_call(worker, request, fm_now_ns(fm_clock_system()) + c->config.deadline_ns, s->config.cancel, reply, err);
-    fm_worker_stop(worker);
-    return status;
-}
-
-static void account(struct fm_campaign *c, const struct probe *p, const struct fm_reply *reply, int64_t wall_ns)
-{
-    c->totals.probes++;
-    c->state[p->cell].probes[p->role]++;
-    c->progress.probes++;
-    if (reply->outcome == FM_OUTCOME_oom_device) c->progress.ooms++;
-    else if (reply->outcome != FM_OUTCOME_ok && reply->outcome != FM_OUTCOME_nonfinite) c->progress.failures++;
-    if (reply->wall_ns > reply->setup_ns) c->totals.steps_ns += reply->wall_ns - reply->setup_ns;
-    double n = c->totals.probes;
-    c->probe_ns_mean += ((double)wall_ns - c->probe_ns_mean) / n;
-}
-
-static fm_status execute(struct fm_campaign *c, const struct probe *p, struct fm_shown *out, struct fm_err *err)
-{
-    const struct fm_cell *cell = &c->config.cell[p->cell];
-    struct fm_reply *reply = fm_calloc(1, sizeof *reply);
-    struct fm_request request = { 0 };
-    struct fm_planned planned;
-    fm_status status = reply ? FM_OK : FM_FAIL(err, FM_NOMEM, "a probe");
-    if (status == FM_OK)
-        status = fm_session_plan(c->config.session, cell, (struct fm_cell_batch){ .train = p->batch, .val = p->val_batch }, &planned, err);
-    if (status == FM_OK) status = put(c, fm_record_start(cell, p->batch, p->val_batch, role_name[p->role], p->launch), err);
-    if (status == FM_OK) {
-        tell_progress(c, cell, p->batch, NULL);
-        int64_t before = fm_now_ns(c->config.clock);
-        fill_request(c, p, &planned, &request);
-        status = call_worker(c, &request, reply, err);
-        if (status == FM_OK) {
-            account(c, p, reply, fm_now_ns(c->config.clock) - before);
-            tell_progress(c, cell, p->batch, fm_outcome_name(reply->outcome));
-            status = put_rows(c, p, &planned, reply, err);
-        }
-    }
-    if (status == FM_OK) {
-        *out = (struct fm_shown){ .cell_id = c->state[p->cell].id, .train_id = c->state[p->cell].train_id, .batch = p->batch,
-                               .val_batch = p->val_batch, .launch = p->launch, .outcome = reply->outcome,
-                               .failed_in_val = reply->failed_in_val,
-                               .samples_per_s = fm_reply_samples_per_s(reply, fm_cell_samples(cell, p->batch)) };
-        status = fm_shown_add(c, out, err);
-    }
-    if (reply) fm_reply_release(reply);
-    fm_free(reply);
-    return status;
-}
-
-/* ---- stage 1: boundaries ---- */
+/* ---- boundaries ---- */
 
 static enum fm_search_outcome to_search(enum fm_outcome outcome)
 {
@@ -186,8 +22,18 @@ static enum fm_search_outcome to_search(enum fm_outcome outcome)
     }
 }
 
-/* Runs a search to its end. train_batch 0: the training batch is searched, validation follows by the cell's rule;
- * otherwise the validation batch is searched beside that training batch. */
+/* Is it known already? A second try of the same batch is another launch; a probe that fillmark died in twice has had both. */
+static const struct fm_shown *known(struct fm_campaign *c, const struct fm_cell_state *s, const struct fm_probe *p, bool shares)
+{
+    const struct fm_shown *shown = fm_shown_find(c, s->id, p->batch, p->val_batch, p->launch);
+    const struct fm_shown *first = !shown && p->launch > 1 ? fm_shown_find(c, s->id, p->batch, p->val_batch, 1) : NULL;
+    if (first && first->unfinished) shown = first;
+    if (!shown && shares && (shown = fm_shown_shared(c, s, p->batch)) != NULL) c->totals.shared++;
+    return shown;
+}
+
+/* Runs a search to its end, or until there is no more time. train_batch 0: the training batch is searched, validation
+ * follows by the cell's rule; otherwise the validation batch is searched beside that training batch. */
 static fm_status search_batches(struct fm_campaign *c, size_t index, struct fm_search *search, int64_t train_batch, struct fm_err *err)
 {
     struct fm_cell_state *s = &c->state[index];
@@ -195,28 +41,72 @@ static fm_status search_batches(struct fm_campaign *c, size_t index, struct fm_s
     int64_t batch;
     uint32_t launch = 1;
     while (status == FM_OK && (batch = fm_search_next(search)) != FM_SEARCH_DONE) {
-        struct probe p = { .cell = index, .role = BOUNDARY, .batch = train_batch ? train_batch : batch, .launch = launch };
+        struct fm_probe p = { .cell = index, .role = FM_ROLE_BOUNDARY, .batch = train_batch ? train_batch : batch, .launch = launch };
         p.val_batch = train_batch ? batch : fm_cell_val_batch(&c->config.cell[index], batch);
         p.timed = !train_batch && !fm_shown_timed(c, s->train_id, p.batch, 1);
         struct fm_shown fresh;
-        const struct fm_shown *shown = fm_shown_find(c, s->id, p.batch, p.val_batch, launch);
-        if (!shown && (shown = fm_shown_shared(c, s, p.batch)) != NULL) c->totals.shared++;
+        const struct fm_shown *shown = known(c, s, &p, !train_batch);
         if (!shown) {
-            if (!time_for(c, c->probe_ns_mean)) {
+            if (!fm_campaign_has_time(c)) {
                 s->skipped = true;
                 return FM_OK;
             }
-            status = execute(c, &p, &fresh, err);
+            status = fm_campaign_execute(c, &p, &fresh, err);
             shown = &fresh;
         }
         if (status != FM_OK) break;
-        if (shown->outcome == FM_OUTCOME_oom_device && !train_batch) s->limited_by_val = shown->failed_in_val;
-        /* a second try of the same batch is another launch */
         bool tried = shown->outcome == FM_OUTCOME_timeout || shown->outcome == FM_OUTCOME_crash || shown->outcome == FM_OUTCOME_protocol;
         launch = tried ? launch + 1 : 1;
+        s->dirty = true;
+        if (shown->outcome != FM_OUTCOME_ok && shown->outcome != FM_OUTCOME_oom_device)
+            (void)snprintf(s->reason, sizeof s->reason, "%s", shown->reason);
         status = fm_search_tell(search, &(struct fm_search_probe){ .batch = batch, .outcome = to_search(shown->outcome) }, err);
     }
     return status;
+}
+
+/* does this misfit hold for the cell, whoever met it? */
+static bool holds_for(const struct fm_campaign *c, size_t index, const struct fm_shown *shown)
+{
+    const struct fm_cell_state *s = &c->state[index];
+    if (shown->outcome != FM_OUTCOME_oom_device || shown->unfinished || shown->batch > c->config.max_batch) return false;
+    if (shown->train_id == s->train_id && !shown->reached_val) return true;
+    return shown->cell_id == s->id && shown->val_batch == fm_cell_val_batch(&c->config.cell[index], shown->batch);
+}
+
+fm_status fm_campaign_search_on(struct fm_campaign *c, size_t index, struct fm_err *err)
+{
+    struct fm_cell_state *s = &c->state[index];
+    struct fm_search_result before, after;
+    fm_status status = FM_OK;
+    fm_search_result(&s->search, &before);
+    if (before.state == FM_SEARCH_RUNNING) return FM_OK;
+    for (size_t i = 0; i < c->shown_count && status == FM_OK; i++) {
+        if (!holds_for(c, index, &c->shown[i])) continue;
+        status = fm_search_note(&s->search, &(struct fm_search_probe){ .batch = c->shown[i].batch, .outcome = FM_SEARCH_OOM_DEVICE }, err);
+    }
+    if (status == FM_OK) status = search_batches(c, index, &s->search, 0, err);
+    fm_search_result(&s->search, &after);
+    bool same = before.state == after.state && before.fits_batch == after.fits_batch && before.non_monotone == after.non_monotone;
+    if (!same) s->dirty = true;
+    return status;
+}
+
+/* of a validation batch searched alone, beside the largest training batch */
+static fm_status search_validation(struct fm_campaign *c, size_t index, int64_t train_batch, struct fm_err *err)
+{
+    struct fm_cell_state *s = &c->state[index];
+    struct fm_search_config config = { .method = c->config.search, .max_batch = c->config.max_batch, .finish = true,
+                                       .planned_batch = FM_SEARCH_UNKNOWN };
+    struct fm_plan_max_answer plan = { .max_batch = FM_SEARCH_UNKNOWN };
+    struct fm_err why = { 0 };
+    s->val_searched = true;
+    fm_status status = fm_session_max_batch(c->config.session, &c->config.cell[index], c->config.max_batch, train_batch, &plan, &why);
+    if (status != FM_OK && fm_campaign_plan_outcome(c, status) == FM_OUTCOME_COUNT) return FM_FAIL(err, status, "%s", why.text);
+    /* where it cannot be planned it is searched without a plan */
+    if (status == FM_OK && c->config.search == FM_SEARCH_PLAN) config.planned_batch = plan.max_batch;
+    status = fm_search_init(&s->val_search, &config, err);
+    return status == FM_OK ? search_batches(c, index, &s->val_search, train_batch, err) : status;
 }
 
 static fm_status search_cell(struct fm_campaign *c, size_t index, struct fm_err *err)
@@ -227,189 +117,90 @@ static fm_status search_cell(struct fm_campaign *c, size_t index, struct fm_err 
                                        .planned_batch = FM_SEARCH_UNKNOWN };
     struct fm_plan_max_answer plan = { .max_batch = FM_SEARCH_UNKNOWN };
     struct fm_err why = { 0 };
+    /* planning takes time too: none is spent on a cell of which no probe could follow */
+    if (!fm_shown_any(c, s->train_id) && !fm_campaign_has_time(c)) {
+        s->skipped = true;
+        return FM_OK;
+    }
     fm_status status = fm_session_max_batch(c->config.session, cell, c->config.max_batch, 0, &plan, &why);
-    if (status == FM_UNSUPPORTED || status == FM_INVALID) {
-        s->early = FM_OUTCOME_unsupported;
+    if (status != FM_OK) {
+        s->early = fm_campaign_plan_outcome(c, status);
+        if (s->early == FM_OUTCOME_COUNT) return FM_FAIL(err, status, "%s", why.text);
         (void)snprintf(s->reason, sizeof s->reason, "%.230s", why.text);
         s->searched = true;
         return FM_OK;
     }
-    if (status != FM_OK) return FM_FAIL(err, status, "%s", why.text);
     s->planned_batch = plan.max_batch;
     s->planned_gap = plan.misfit_below > 0;
     if (c->config.search == FM_SEARCH_PLAN) config.planned_batch = plan.max_batch;
     status = fm_search_init(&s->search, &config, err);
     if (status == FM_OK) status = search_batches(c, index, &s->search, 0, err);
+    if (status == FM_OK && !s->skipped) status = fm_campaign_search_on(c, index, err);
     struct fm_search_result r;
     fm_search_result(&s->search, &r);
     if (status != FM_OK || s->skipped) return status;
-    if (strcmp(cell->value[FM_STRATEGY_VAL_BATCH], "max") == 0 && r.state == FM_SEARCH_CERTIFIED && r.max_batch > 0) {
-        s->val_searched = true;
-        status = fm_session_max_batch(c->config.session, cell, c->config.max_batch, r.max_batch, &plan, err);
-        if (status != FM_OK) return status;
-        config.planned_batch = c->config.search == FM_SEARCH_PLAN ? plan.max_batch : FM_SEARCH_UNKNOWN;
-        status = fm_search_init(&s->val_search, &config, err);
-        if (status == FM_OK) status = search_batches(c, index, &s->val_search, r.max_batch, err);
-    }
+    if (strcmp(cell->value[FM_STRATEGY_VAL_BATCH], "max") == 0 && r.state == FM_SEARCH_CERTIFIED && r.max_batch > 0)
+        status = search_validation(c, index, r.max_batch, err);
     s->searched = status == FM_OK && !s->skipped;
     return status;
 }
 
-static fm_status put_verdict(struct fm_campaign *c, size_t index, struct fm_err *err)
+/* was it validation that did not fit just above the boundary? */
+static bool limited_by_val(const struct fm_campaign *c, const struct fm_cell_state *s, int64_t fails_batch)
+{
+    for (size_t i = c->shown_count; i-- > 0;) {
+        const struct fm_shown *shown = &c->shown[i];
+        if (shown->cell_id == s->id && shown->batch == fails_batch && shown->outcome == FM_OUTCOME_oom_device) return shown->failed_in_val;
+    }
+    return false;
+}
+
+/* was the search ended by what neither fits nor not, or is there something to say of what fits? */
+static bool has_reason(const struct fm_search_result *r)
+{
+    return r->nonfinite || (r->outcome != FM_SEARCH_FIT && r->outcome != FM_SEARCH_OOM_DEVICE && r->outcome != FM_SEARCH_UNTESTED);
+}
+
+static const char *reason_of(const struct fm_cell_state *s, const struct fm_verdict *v)
+{
+    if (s->early != FM_OUTCOME_ok) return s->reason;
+    if (v->train.state == FM_SEARCH_RUNNING) return "time budget";
+    if (has_reason(&v->train) || (v->val_searched && has_reason(&v->val))) return s->reason;
+    return v->train.flaky || v->val.flaky ? "a batch fitted once and once did not: it counts as one that does not fit" : "";
+}
+
+fm_status fm_campaign_put_verdict(struct fm_campaign *c, size_t index, struct fm_err *err)
 {
     struct fm_cell_state *s = &c->state[index];
-    struct fm_verdict v = { .cell = &c->config.cell[index], .val_searched = s->val_searched, .limited_by_val = s->limited_by_val,
-                            .planned_batch = s->planned_batch, .planned_gap = s->planned_gap, .search = fm_search_method_name(c->config.search), .reason = s->reason,
-                            .mistrusted = s->mistrusted };
+    struct fm_verdict v = { .cell = &c->config.cell[index], .val_searched = s->val_searched, .planned_batch = s->planned_batch,
+                            .planned_gap = s->planned_gap, .search = fm_search_method_name(c->config.search), .mistrusted = s->mistrusted };
     memcpy(v.probes, s->probes, sizeof v.probes);
-    if (s->early == FM_OUTCOME_unsupported) {
-        v.train = (struct fm_search_result){ .state = FM_SEARCH_UNCERTIFIED, .outcome = FM_SEARCH_UNSUPPORTED, .fits_batch = FM_SEARCH_UNKNOWN,
+    if (s->early != FM_OUTCOME_ok) {
+        v.train = (struct fm_search_result){ .state = FM_SEARCH_UNCERTIFIED, .outcome = to_search(s->early), .fits_batch = FM_SEARCH_UNKNOWN,
                                              .max_batch = FM_SEARCH_UNKNOWN, .raw_answer = FM_SEARCH_UNKNOWN };
     } else {
         fm_search_result(&s->search, &v.train);
+        v.limited_by_val = limited_by_val(c, s, v.train.fails_batch);
         if (s->val_searched) fm_search_result(&s->val_search, &v.val);
     }
-    return put(c, fm_record_verdict(&v), err);
-}
-
-static fm_status skip(struct fm_campaign *c, size_t index, const char *what, struct fm_err *err)
-{
-    c->totals.skipped++;
-    return put(c, fm_record_skipped(&c->config.cell[index], what, "time budget"), err);
+    v.reason = reason_of(s, &v);
+    s->dirty = false;
+    return fm_campaign_put(c, fm_record_verdict(&v), err);
 }
 
 static fm_status boundaries(struct fm_campaign *c, struct fm_err *err)
 {
     fm_status status = FM_OK;
-    c->progress.stage = role_name[BOUNDARY];
+    c->progress.stage = fm_role_name[FM_ROLE_BOUNDARY];
     for (size_t i = 0; i < c->config.cells && status == FM_OK; i++) {
-        if (cancelled(c)) return FM_FAIL(err, FM_INTERRUPTED, "interrupted");
+        if (fm_campaign_cancelled(c)) return FM_FAIL(err, FM_INTERRUPTED, "interrupted");
         if (!c->state[i].recorded)
-            status = put(c, fm_record_cell(c->config.session, &c->config.cell[i], c->config.reproduce[i], err), err);
+            status = fm_campaign_put(c, fm_record_cell(c->config.session, &c->config.cell[i], c->config.reproduce[i], err), err);
         c->state[i].recorded = true;
         if (status == FM_OK) status = search_cell(c, i, err);
-        if (status == FM_OK) status = c->state[i].searched ? put_verdict(c, i, err) : skip(c, i, "boundary", err);
-    }
-    return status;
-}
-
-/* ---- stages 2 and 3: the throughput curve ---- */
-
-/* largest training batch a cell is known to run; 0: none */
-static int64_t top_batch(const struct fm_cell_state *s)
-{
-    struct fm_search_result r;
-    if (!s->searched || s->early == FM_OUTCOME_unsupported) return 0;
-    fm_search_result(&s->search, &r);
-    int64_t batch = r.state == FM_SEARCH_CERTIFIED ? r.max_batch : r.fits_batch;
-    return batch > 0 ? batch : 0;
-}
-
-/* largest among the cells that share this training */
-static int64_t shared_top(const struct fm_campaign *c, size_t leader)
-{
-    int64_t top = 0;
-    for (size_t i = leader; i < c->config.cells; i++)
-        if (c->state[i].leader == leader && top_batch(&c->state[i]) > top) top = top_batch(&c->state[i]);
-    return top;
-}
-
-/* one timed launch, unless it was made already; of the ladder with validation, so that the memory of each point is known */
-static fm_status time_point(struct fm_campaign *c, size_t leader, int64_t batch, enum role role, uint32_t launch, struct fm_err *err)
-{
-    struct probe p = { .cell = leader, .batch = batch, .role = role, .launch = launch, .timed = true };
-    struct fm_shown shown;
-    if (role == LADDER) p.val_batch = fm_cell_val_batch(&c->config.cell[leader], batch);
-    if (fm_shown_timed(c, c->state[leader].train_id, batch, launch)) return FM_OK;
-    if (fm_shown_find(c, c->state[leader].id, batch, p.val_batch, launch)) return FM_OK;    /* it ran and gave no time */
-    if (!time_for(c, c->probe_ns_mean)) return skip(c, leader, role_name[role], err);
-    return execute(c, &p, &shown, err);
-}
-
-static fm_status ladders(struct fm_campaign *c, struct fm_err *err)
-{
-    fm_status status = FM_OK;
-    c->progress.stage = role_name[LADDER];
-    for (size_t i = 0; i < c->config.cells && status == FM_OK; i++) {
-        if (cancelled(c)) return FM_FAIL(err, FM_INTERRUPTED, "interrupted");
-        int64_t batch[FM_LADDER_CAPACITY];
-        size_t n = c->state[i].leader == i ? fm_ladder(shared_top(c, i), NULL, 0, batch) : 0;
-        for (size_t k = n; k-- > 0 && status == FM_OK;) status = time_point(c, i, batch[k], LADDER, 1, err);
-    }
-    return status;
-}
-
-static int64_t knee_of(const struct fm_campaign *c, size_t leader)
-{
-    struct fm_knee_point point[POINTS_MAX];
-    size_t n = 0;
-    for (size_t i = 0; i < c->shown_count && n < POINTS_MAX; i++) {
-        const struct fm_shown *s = &c->shown[i];
-        if (s->train_id == c->state[leader].train_id && s->launch == 1 && isfinite(s->samples_per_s))
-            point[n++] = (struct fm_knee_point){ .batch = s->batch, .samples_per_s = s->samples_per_s };
-    }
-    return fm_knee(point, n, FM_KNEE_TOLERANCE);
-}
-
-/* launch by launch over all cells, so that a drift of the machine meets all alike */
-static fm_status replications(struct fm_campaign *c, struct fm_err *err)
-{
-    fm_status status = FM_OK;
-    c->progress.stage = role_name[REPLICATE];
-    for (uint32_t launch = 2; launch <= c->config.launches; launch++) {
-        for (size_t i = 0; i < c->config.cells && status == FM_OK; i++) {
-            if (cancelled(c)) return FM_FAIL(err, FM_INTERRUPTED, "interrupted");
-            int64_t top = c->state[i].leader == i ? shared_top(c, i) : 0, knee = top ? knee_of(c, i) : 0;
-            if (knee) status = time_point(c, i, knee, REPLICATE, launch, err);
-            if (status == FM_OK && top && top != knee) status = time_point(c, i, top, REPLICATE, launch, err);
-        }
-    }
-    return status;
-}
-
-/* ---- does it learn? ---- */
-
-/* once for each training: one batch again and again, dropout off; the loss must fall */
-static fm_status learn_cell(struct fm_campaign *c, size_t leader, struct fm_err *err)
-{
-    const struct fm_cell *cell = &c->config.cell[leader];
-    int64_t top = shared_top(c, leader);
-    struct fm_cell_batch batch = { .train = top < FM_SMALL_BATCH ? top : FM_SMALL_BATCH, .fixed_batch = true };
-    struct fm_planned planned;
-    struct fm_request q;
-    struct fm_reply *reply = fm_calloc(1, sizeof *reply);
-    fm_status status = reply ? fm_session_plan(c->config.session, cell, batch, &planned, err) : FM_FAIL(err, FM_NOMEM, "a probe");
-    if (status == FM_OK && planned.plan.fits) {
-        struct probe p = { .cell = leader, .batch = batch.train, .timed = true };
-        fill_request(c, &p, &planned, &q);
-        q.fixed_batch = true;
-        q.measured_min = q.measured_max = LEARN_STEPS;
-        q.measured_max_ms = c->config.deadline_ns / 1000000;
-        status = call_worker(c, &q, reply, err);
-        if (status == FM_OK && reply->wall_ns > reply->setup_ns) c->totals.steps_ns += reply->wall_ns - reply->setup_ns;
-        bool learned = reply->outcome == FM_OUTCOME_ok && reply->train.loss_last < reply->train.loss_first;
-        if (status == FM_OK) status = put(c, fm_record_learn(cell, batch.train, reply, learned), err);
-        for (size_t i = leader; i < c->config.cells; i++)
-            if (c->state[i].leader == leader && !learned && status == FM_OK) c->state[i].mistrusted = true;
-    }
-    if (reply) fm_reply_release(reply);
-    fm_free(reply);
-    return status;
-}
-
-static fm_status learning(struct fm_campaign *c, struct fm_err *err)
-{
-    fm_status status = FM_OK;
-    c->progress.stage = "learning";
-    for (size_t i = 0; i < c->config.cells && status == FM_OK && c->config.learn; i++) {
-        if (c->state[i].leader != i || c->state[i].learn_checked || !shared_top(c, i)) continue;
-        if (!time_for(c, c->probe_ns_mean)) {
-            status = skip(c, i, "learning check", err);
-            continue;
-        }
-        status = learn_cell(c, i, err);
-        for (size_t k = i; k < c->config.cells && status == FM_OK; k++)
-            if (c->state[k].leader == i && c->state[k].mistrusted) status = put_verdict(c, k, err);
+        if (status == FM_OK)
+            status = c->state[i].searched ? fm_campaign_put_verdict(c, i, err)
+                                          : fm_campaign_skip(c, i, fm_role_name[FM_ROLE_BOUNDARY], "time budget", err);
     }
     return status;
 }
@@ -445,14 +236,24 @@ void fm_campaign_free(struct fm_campaign *c)
     fm_free(c);
 }
 
+/* verdicts again, where later stages added to what they say */
+static fm_status last_verdicts(struct fm_campaign *c, struct fm_err *err)
+{
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < c->config.cells && status == FM_OK; i++)
+        if (c->state[i].searched && c->state[i].dirty) status = fm_campaign_put_verdict(c, i, err);
+    return status;
+}
+
 fm_status fm_campaign_run(struct fm_campaign *c, struct fm_err *err)
 {
     c->start_ns = fm_now_ns(c->config.clock);
     fm_status status = boundaries(c, err);
-    if (status == FM_OK) status = learning(c, err);
-    if (status == FM_OK) status = ladders(c, err);
-    if (status == FM_OK) status = replications(c, err);
-    c->totals.wall_ns = elapsed(c);
+    if (status == FM_OK) status = fm_campaign_learning(c, err);
+    if (status == FM_OK) status = fm_campaign_ladders(c, err);
+    if (status == FM_OK) status = fm_campaign_replications(c, err);
+    if (status == FM_OK) status = last_verdicts(c, err);
+    c->totals.wall_ns = fm_now_ns(c->config.clock) - c->start_ns;
     return status;
 }
 

@@ -1,8 +1,6 @@
 #include "tuner/campaign/record.h"
 
-#include "probes/measure/statistics.h"
 #include "tuner/base/hash.h"
-#include "tuner/base/memory.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -26,13 +24,12 @@ static int by_value(const void *a, const void *b)
 
 double fm_reply_samples_per_s(const struct fm_reply *reply, int64_t samples)
 {
+    int64_t sorted[FM_MAX_STEPS_KEPT];
     uint32_t n = reply->train.step_count;
-    int64_t *sorted = n ? fm_calloc(n, sizeof *sorted) : NULL;
-    if (!sorted) return NAN;
+    if (!n) return NAN;
     memcpy(sorted, reply->train.step_ns, n * sizeof *sorted);
     qsort(sorted, n, sizeof *sorted, by_value);
     double median = n % 2 ? (double)sorted[n / 2] : ((double)sorted[n / 2 - 1] + (double)sorted[n / 2]) / 2;
-    fm_free(sorted);
     return median > 0 ? (double)samples * 1e9 / median : NAN;
 }
 
@@ -97,14 +94,20 @@ static bool changes(cJSON *o, const struct fm_cell *cell)
 
 cJSON *fm_record_cell(const struct fm_session *session, const struct fm_cell *cell, const char *reproduce, struct fm_err *err)
 {
-    struct fm_graph graph;
+    struct fm_graph graph = { 0 };
+    struct fm_err why = { 0 };
     cJSON *o = begin("cell");
-    if (!o || fm_cell_graph(cell, 1, 0, &graph, err) != FM_OK) return finish(o, false);
+    if (!o) return NULL;
+    /* a network that cannot be built is a cell all the same; its figures are unknown */
+    fm_status status = fm_cell_graph(cell, 1, 0, &graph, &why);
+    if (status == FM_NOMEM) (void)FM_FAIL(err, status, "%s", why.text);
+    if (status == FM_NOMEM) return finish(o, false);
     bool good = hash_text(o, "id", fm_cell_id(cell)) && hash_text(o, "train_id", fm_cell_train_id(cell)) &&
                 text(o, "device", session->device->device_id) && text(o, "workload", cell->settings.workload->name) &&
                 settings(o, cell) && hash_text(o, "model_id", fm_cell_model_id(cell)) && changes(o, cell) &&
-                number(o, "parameters", (double)fm_graph_parameters(&graph)) &&
-                number(o, "flops_per_sample", 2 * fm_graph_macs(&graph)) && text(o, "reproduce", reproduce);
+                text(o, "reproduce", reproduce);
+    if (good && status == FM_OK)
+        good = number(o, "parameters", (double)fm_graph_parameters(&graph)) && number(o, "flops_per_sample", 2 * fm_graph_macs(&graph));
     if (good && session->capacity_bytes != INT64_MAX) good = number(o, "capacity_bytes", (double)session->capacity_bytes);
     fm_graph_release(&graph);
     return finish(o, good);

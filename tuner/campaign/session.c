@@ -30,8 +30,8 @@ fm_status fm_session_worker(const struct fm_session *s, struct fm_worker **out, 
 /* asks the session's own worker; starts it if need be */
 static fm_status ask(struct fm_session *s, struct fm_request *request, struct fm_reply *reply, struct fm_err *err)
 {
-    fm_status status = FM_OK;
-    if (!s->worker) status = fm_session_worker(s, &s->worker, err);
+    bool fresh = !s->worker;
+    fm_status status = fresh ? fm_session_worker(s, &s->worker, err) : FM_OK;
     if (status != FM_OK) return status;
     request->id = ++s->requests;
     status = fm_worker_call(s->worker, request, fm_now_ns(fm_clock_system()) + QUESTION_DEADLINE_NS, s->config.cancel, reply, err);
@@ -39,6 +39,12 @@ static fm_status ask(struct fm_session *s, struct fm_request *request, struct fm
     fm_worker_stop(s->worker);
     s->worker = NULL;
     if (status != FM_OK) return status;
+    /* one that answered before may have died of something else meanwhile */
+    if (!fresh && reply->outcome != FM_OUTCOME_unsupported) {
+        fm_reply_release(reply);
+        return ask(s, request, reply, err);
+    }
+    s->question_outcome = reply->outcome;
     fm_status code = reply->outcome == FM_OUTCOME_unsupported ? FM_UNSUPPORTED : FM_FAILED;
     return FM_FAIL(err, code, "the worker of %s: %s%s%s", s->config.device, fm_outcome_name(reply->outcome),
                    reply->reason[0] ? ": " : "", reply->reason);
@@ -161,6 +167,7 @@ fm_status fm_session_plan(struct fm_session *s, const struct fm_cell *cell, stru
                           struct fm_err *err)
 {
     *out = (struct fm_planned){ 0 };
+    s->question_outcome = FM_OUTCOME_ok;
     fm_status status = fm_cell_lower(cell, batch, &s->program, err);
     if (status == FM_OK && !is_none(s)) status = learn_workspaces(s, cell, batch, err);
     if (status != FM_OK) return status;
@@ -192,8 +199,14 @@ static fm_status need(void *context, int64_t batch, struct fm_plan_need *out, st
     struct fm_planned planned;
     struct fm_cell_batch b = { .train = q->train_batch ? q->train_batch : batch };
     b.val = q->train_batch ? batch : fm_cell_val_batch(q->cell, batch);
-    fm_status status = fm_session_plan(q->session, q->cell, b, &planned, err);
-    if (status != FM_OK) return status;
+    struct fm_err why = { 0 };
+    fm_status status = fm_session_plan(q->session, q->cell, b, &planned, &why);
+    /* too large for the network or the device to be built at all: smaller batches may be fine */
+    if (batch > 1 && (status == FM_UNSUPPORTED || status == FM_INVALID)) {
+        *out = (struct fm_plan_need){ .fits = false };
+        return FM_OK;
+    }
+    if (status != FM_OK) return FM_FAIL(err, status, "%s", why.text);
     out->fits = planned.plan.fits;
     out->bytes = (uint64_t)planned.needed_bytes;
     out->least_bytes = (uint64_t)planned.least_bytes;

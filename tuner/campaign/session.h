@@ -34,6 +34,7 @@ struct fm_session {
     int64_t capacity_bytes;         /* what reserved may reach */
     uint64_t fingerprint;
     int64_t requests;               /* numbers them */
+    enum fm_outcome question_outcome;       /* what the last plan's question ended with: not ok explains its FM_FAILED */
     uint64_t workspace_questions;   /* asked of the device, not found in the cache */
 };
 
@@ -51,10 +52,12 @@ struct fm_planned {
     uint64_t program;               /* hash of the step program */
     uint64_t keys;                  /* problems in it */
 };
-/* FM_UNSUPPORTED with the reason if the device cannot run the cell */
+/* FM_UNSUPPORTED with the reason if the device cannot run the cell; FM_INVALID if there is no such graph; FM_FAILED with
+ * session->question_outcome if the worker did not answer about workspaces */
 fm_status fm_session_plan(struct fm_session *session, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_planned *out,
                           struct fm_err *err) FM_MUST_USE;
-/* The largest training batch (with validation as the cell says), or with train_batch given the largest validation batch. */
+/* The largest training batch (with validation as the cell says), or with train_batch given the largest validation batch.
+ * A batch above 1 that cannot be built at all is one that does not fit. Errors as of fm_session_plan. */
 fm_status fm_session_max_batch(struct fm_session *session, const struct fm_cell *cell, int64_t limit, int64_t train_batch,
                                struct fm_plan_max_answer *out, struct fm_err *err) FM_MUST_USE;
 
