@@ -111,6 +111,7 @@ struct fm_policy torch_case_policy(const struct torch_case *c)
     static uint8_t all[TORCH_BLOCKS];
     static const enum fm_dtype dtypes[] = { FM_F32, FM_F16, FM_BF16 };
     static const enum fm_optimizer_kind kinds[] = { FM_OPTIMIZER_ADAMW, FM_OPTIMIZER_ADAM, FM_OPTIMIZER_SGD };
+    static const enum fm_optimizer_form forms[] = { FM_FORM_FOREACH, FM_FORM_LOOP, FM_FORM_FUSED };
     struct fm_policy p = fm_policy_default();
     memset(all, 1, sizeof all);
     p.accounting = FM_ACCOUNTING_DISPATCH;
@@ -120,7 +121,7 @@ struct fm_policy torch_case_policy(const struct torch_case *c)
     p.loop = CHOICE(c, "loop", "loader", "plain") == 1 ? FM_LOOP_PLAIN : FM_LOOP_LOADER;
     p.keep_grads = CHOICE(c, "zero_grad", "none", "keep") == 1;
     p.optimizer.kind = kinds[CHOICE(c, "optimizer", "adamw", "adam", "sgd")];
-    p.optimizer.form = CHOICE(c, "implementation", "foreach", "forloop") == 1 ? FM_FORM_LOOP : FM_FORM_FOREACH;
+    p.optimizer.form = forms[CHOICE(c, "implementation", "foreach", "forloop", "fused")];
     p.optimizer.amsgrad = torch_case_number(c, "amsgrad") != 0;
     p.optimizer.nesterov = torch_case_number(c, "nesterov") != 0;
     p.optimizer.momentum = real(c, "momentum");

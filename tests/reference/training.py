@@ -28,7 +28,7 @@ class Case:
     checkpoint: str = "none"    # none, blocks
     accumulate: int = 1         # forward and backward passes a step, all of the same x and y, the loss not divided
     optimizer: str = "adamw"    # adamw, adam, sgd
-    implementation: str = "foreach"     # foreach, forloop
+    implementation: str = "foreach"     # foreach, forloop, fused
     amsgrad: int = -1           # -1: 1 for segformer's adamw, else 0
     momentum: float = 0.0       # sgd
     nesterov: int = 0           # sgd
@@ -53,12 +53,12 @@ def new_network(case):
 
 
 def new_optimizer(case, parameters):
-    foreach = case.implementation == "foreach"
+    form = dict(fused=True) if case.implementation == "fused" else dict(foreach=case.implementation == "foreach")
     if case.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=1e-3, momentum=case.momentum, nesterov=bool(case.nesterov),
-                               weight_decay=case.weight_decay, foreach=foreach)
+                               weight_decay=case.weight_decay, **form)
     make = torch.optim.AdamW if case.optimizer == "adamw" else torch.optim.Adam
-    return make(parameters, lr=1e-4, weight_decay=case.weight_decay, amsgrad=bool(case.amsgrad), foreach=foreach)
+    return make(parameters, lr=1e-4, weight_decay=case.weight_decay, amsgrad=bool(case.amsgrad), **form)
 
 
 def new_batch(case):

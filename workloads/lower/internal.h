@@ -101,6 +101,8 @@ struct pool {
     struct arena arena;
 };
 
+#define FM_OPTIMIZER_STATES 4      /* see optimizer.c */
+
 struct lower {
     const struct fm_graph *graph;
     const struct fm_policy *policy;
@@ -113,7 +115,7 @@ struct lower {
     struct node **node;             /* creation order */
     size_t node_count, node_room;
     struct var **param;             /* per graph parameter */
-    struct tensor **state;          /* per parameter: optimizer state, 3 each */
+    struct tensor **state;          /* per parameter: FM_OPTIMIZER_STATES each */
     struct var **cast_cache;        /* per parameter: its low-precision copy (rule 28) */
     struct var **value;             /* per value of the body, NULL when dead */
     struct var **local;             /* likewise, while a block is recomputed */

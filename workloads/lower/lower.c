@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STATES = 3 };
 
 struct fm_policy fm_policy_default(void)
 {
@@ -265,7 +264,7 @@ fm_status fm_lower(const struct fm_graph *graph, const struct fm_policy *policy,
     struct lower l = { .graph = graph, .policy = policy, .program = program, .err = err };
     fm_program_clear(program);
     l.param = fm_calloc(count, sizeof *l.param);
-    l.state = fm_calloc(count * STATES, sizeof *l.state);
+    l.state = fm_calloc(count * FM_OPTIMIZER_STATES, sizeof *l.state);
     l.cast_cache = fm_calloc(count, sizeof *l.cast_cache);
     l.order = fm_calloc(count, sizeof *l.order);
     if (!l.param || !l.state || !l.cast_cache || !l.order) lower_fail(&l, FM_NOMEM, "lowering");

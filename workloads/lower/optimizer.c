@@ -8,7 +8,7 @@
 /* lower than torch's 65536: high enough to keep small gradients, low enough that the first steps do not overflow */
 #define INITIAL_SCALE 1024.0
 
-enum { STATES = 3 };        /* exp_avg or momentum buffer, exp_avg_sq, max_exp_avg_sq */
+enum { MOMENTS = 3, STEP = 3 };     /* exp_avg or momentum buffer, exp_avg_sq, max_exp_avg_sq; then the fused form's step counter */
 
 static bool adaptive(const struct lower *l) { return l->policy->optimizer.kind != FM_OPTIMIZER_SGD; }
 
@@ -26,8 +26,13 @@ static void make_state(struct lower *l)
     const struct fm_optimizer *o = &l->policy->optimizer;
     for (uint32_t i = 0; i < l->trained && !failed(l); i++) {
         uint32_t p = l->order[i];
-        struct tensor **state = &l->state[(size_t)p * STATES];
+        struct tensor **state = &l->state[(size_t)p * FM_OPTIMIZER_STATES];
         if (state[0] || !l->param[p]->grad) continue;
+        if (o->form == FM_FORM_FUSED) {         /* on the device; the other forms keep it on the host (rule 34) */
+            state[STEP] = new_scalar(l, FM_F32);
+            set_kind(l, state[STEP], FM_STORAGE_OPTIMIZER);
+            record_fill(l, state[STEP], 0);
+        }
         for (int k = 0; k < (o->amsgrad ? 3 : 2); k++) state[k] = zeros_like_state(l, l->param[p]->x);
     }
 }
@@ -49,11 +54,11 @@ static void record_step(struct lower *l, uint32_t first, uint32_t count, struct 
     if (!operand) return;
     for (uint32_t i = first; i < first + count; i++) {
         uint32_t p = l->order[i];
-        struct tensor **state = &l->state[(size_t)p * STATES];
+        struct tensor **state = &l->state[(size_t)p * FM_OPTIMIZER_STATES];
         if (!l->param[p]->grad) continue;
         operand[n++] = operand_of(l->param[p]->x);
         if (adam) {
-            for (int k = 0; k < STATES; k++) operand[n++] = operand_of(state[k]);
+            for (int k = 0; k < MOMENTS; k++) operand[n++] = operand_of(state[k]);
             operand[n++] = operand_of(temp ? temp[i - first] : NULL);
         }
         operand[n++] = operand_of(l->param[p]->grad);
@@ -122,7 +127,7 @@ static void momentum_buffers(struct lower *l, uint32_t first, uint32_t count)
     if (l->policy->optimizer.momentum == 0) return;
     for (uint32_t i = first; i < first + count && !failed(l); i++) {
         uint32_t p = l->order[i];
-        struct tensor **buffer = &l->state[(size_t)p * STATES];
+        struct tensor **buffer = &l->state[(size_t)p * FM_OPTIMIZER_STATES];
         if (*buffer || !l->param[p]->grad) continue;
         *buffer = new_like(l, l->param[p]->x, (enum fm_dtype)l->param[p]->x->dtype);
         set_kind(l, *buffer, FM_STORAGE_OPTIMIZER);
