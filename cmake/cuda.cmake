@@ -1,0 +1,71 @@
+# The cuda backend's own kernels. CMake's own CUDA language is not used: its check links and runs, and a machine without
+# CUDA must be able to build all the rest.
+
+# An object of a .cu file by an explicit command line; appended to the list OBJECTS
+function(fm_cu_object objects source folder)
+    get_filename_component(name ${source} NAME_WE)
+    set(object ${CMAKE_CURRENT_BINARY_DIR}/${folder}/${name}.o)
+    add_custom_command(OUTPUT ${object}
+                       COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/${folder}
+                       COMMAND ${ARGN} -MD -MF ${object}.d -c ${source} -o ${object}
+                       DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "Kernels ${folder}/${name}")
+    set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+    list(APPEND ${objects} ${object})
+    set(${objects} ${${objects}} PARENT_SCOPE)
+endfunction()
+
+# A static library of such objects and of C files
+function(fm_cu_library target)
+    add_library(${target} STATIC EXCLUDE_FROM_ALL ${ARGN})
+    set_target_properties(${target} PROPERTIES LINKER_LANGUAGE C)
+    target_link_libraries(${target} PUBLIC fm_cuda_plan)
+endfunction()
+
+# Which GPUs: compute capabilities without the dot; the last one also as PTX, for what comes after it
+set(FILLMARK_CUDA_ARCHITECTURES 75 80 86 89 90 100 120 CACHE STRING "GPU architectures that kernels are compiled for")
+
+# fm_cuda_kernels, where nvcc is found: for real GPUs. Whoever links it links cudart too.
+function(fm_cuda_kernels)
+    find_program(FILLMARK_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin $ENV{CUDA_PATH}/bin /usr/local/cuda/bin
+                 DOC "CUDA's compiler; without it there is no cuda worker")
+    mark_as_advanced(FILLMARK_NVCC)
+    if(NOT FILLMARK_NVCC)
+        return()
+    endif()
+    set(command ${FILLMARK_NVCC} -std=c++17 -O3 -I${CMAKE_SOURCE_DIR} -Werror all-warnings
+                -Xcompiler -Wall,-Wextra,-Wshadow,-fno-exceptions,-fPIC)
+    foreach(sm IN LISTS FILLMARK_CUDA_ARCHITECTURES)
+        list(APPEND command -gencode arch=compute_${sm},code=sm_${sm})
+    endforeach()
+    list(APPEND command -gencode arch=compute_${sm},code=compute_${sm})
+    set(objects "")
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/probes/backends/cuda/kernels/*.cu)
+    foreach(source IN LISTS sources)
+        fm_cu_object(objects ${source} cuda_kernels ${command})
+    endforeach()
+    fm_cu_library(fm_cuda_kernels ${objects} ${CMAKE_SOURCE_DIR}/probes/backends/cuda/kernels/table.c)
+endfunction()
+
+# fm_cuda_shim, where the C compiler compiles C++ too: the same files for the CPU (tests/cuda/shim)
+function(fm_cuda_shim)
+    file(WRITE ${CMAKE_BINARY_DIR}/cplusplus.cpp "#include <math.h>\nint main() { return 0; }\n")
+    execute_process(COMMAND ${CMAKE_C_COMPILER} -std=c++17 -fsyntax-only ${CMAKE_BINARY_DIR}/cplusplus.cpp
+                    RESULT_VARIABLE result OUTPUT_QUIET ERROR_QUIET)
+    if(result)
+        message(STATUS "${CMAKE_C_COMPILER} compiles no C++: the tests of the CUDA kernels are left out")
+        return()
+    endif()
+    string(TOUPPER "${CMAKE_BUILD_TYPE}" type)
+    separate_arguments(flags UNIX_COMMAND "${CMAKE_C_FLAGS} ${CMAKE_C_FLAGS_${type}}")
+    set(command ${CMAKE_C_COMPILER} ${flags} -std=c++17 -I${CMAKE_SOURCE_DIR}
+                -include ${CMAKE_SOURCE_DIR}/tests/cuda/shim/shim.hpp -fno-exceptions -fno-rtti -fno-strict-aliasing
+                -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wno-unknown-pragmas -Werror -x c++)
+    set(objects "")
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/probes/backends/cuda/kernels/*.cu
+         ${CMAKE_SOURCE_DIR}/tests/cuda/shim/*.cu)
+    foreach(source IN LISTS sources)
+        fm_cu_object(objects ${source} cuda_shim ${command})
+    endforeach()
+    fm_cu_library(fm_cuda_shim ${objects} ${CMAKE_SOURCE_DIR}/probes/backends/cuda/kernels/table.c
+                  ${CMAKE_SOURCE_DIR}/tests/cuda/shim/shim.c)
+endfunction()
