@@ -39,7 +39,7 @@ fm_status fm_command_report(const struct fm_options *o, struct fm_err *err)
 {
     struct fm_result result;
     struct fm_buf text = FM_BUF((size_t)256 << 20);
-    report_writer *write = find(o->json ? "json" : o->format, err);
+    report_writer *write = find(o->json ? "json" : o->format ? o->format : "text", err);
     if (!write) return FM_INVALID;
     fm_status status = fm_result_read(o->operand[0], &result, err);
     if (status != FM_OK) return status;

@@ -11,6 +11,7 @@ fm_status fm_command_run(const struct fm_options *options, struct fm_err *err) F
 fm_status fm_command_plan(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 fm_status fm_command_show(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 fm_status fm_command_report(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
+fm_status fm_command_export(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 /* FM_REGRESSION, FM_UNDECIDED, FM_INCOMPARABLE: what was found, for the exit code */
 fm_status fm_command_compare(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 

@@ -272,6 +272,8 @@ void fm_options_release(struct fm_options *options)
     fm_free(options->out);
     fm_free(options->device_file);
     fm_free(options->format);
+    fm_free(options->into);
+    fm_free(options->template);
     fm_texts_release(&options->workload);
     fm_texts_release(&options->device);
     fm_texts_release(&options->only);

@@ -34,7 +34,7 @@
 enum fm_command {
     FM_COMMAND_RUN, FM_COMMAND_PLAN, FM_COMMAND_SHOW_WORKLOADS, FM_COMMAND_SHOW_WORKLOAD, FM_COMMAND_SHOW_DEVICES,
     FM_COMMAND_DEVICES,
-    FM_COMMAND_REPORT, FM_COMMAND_COMPARE, FM_COMMAND_HELP, FM_COMMAND_VERSION, FM_COMMAND_MAN, FM_COMMAND_COUNT
+    FM_COMMAND_REPORT, FM_COMMAND_COMPARE, FM_COMMAND_EXPORT, FM_COMMAND_HELP, FM_COMMAND_VERSION, FM_COMMAND_MAN, FM_COMMAND_COUNT
 };
 
 /* in the order of help */
@@ -46,7 +46,8 @@ enum fm_option_id {
     FM_OPTION_SEARCH, FM_OPTION_MAX_BATCH, FM_OPTION_BATCH, FM_OPTION_TIME_BUDGET, FM_OPTION_DEADLINE,
     FM_OPTION_LAUNCHES, FM_OPTION_SEED, FM_OPTION_POISON, FM_OPTION_ONLY,
     FM_OPTION_MAX_SLOWDOWN, FM_OPTION_MAX_MEMORY_GROWTH,
-    FM_OPTION_FORMAT, FM_OPTION_OUT, FM_OPTION_RESUME, FM_OPTION_LAYERS, FM_OPTION_YAML, FM_OPTION_JSON,
+    FM_OPTION_FORMAT, FM_OPTION_LARGEST, FM_OPTION_INTO, FM_OPTION_DRY_RUN, FM_OPTION_TEMPLATE,
+    FM_OPTION_OUT, FM_OPTION_RESUME, FM_OPTION_LAYERS, FM_OPTION_YAML, FM_OPTION_JSON,
     FM_OPTION_COUNT
 };
 
@@ -86,9 +87,11 @@ struct fm_options {
     int64_t seed;
     int64_t max_slowdown_ppm, max_memory_growth_ppm;    /* COMPARE */
     bool poison, resume, layers, yaml, json;
+    bool largest, dry_run;              /* EXPORT */
     char *device_file;                  /* a table of devices that adds to the built-in one; NULL: none */
     char *out;                          /* NULL: the command names a new folder */
-    char *format;                       /* REPORT */
+    char *format;                       /* REPORT, EXPORT; NULL: not given */
+    char *into, *template;              /* EXPORT: paths; NULL: not given */
 };
 
 /* Also reads the YAML file. `out` is set in every case. FM_INVALID; FM_IO if the file cannot be read; FM_NOMEM. */

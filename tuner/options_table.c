@@ -14,6 +14,7 @@
 #define DEVICES (1u << FM_COMMAND_DEVICES)
 #define REPORT (1u << FM_COMMAND_REPORT)
 #define COMPARE (1u << FM_COMMAND_COMPARE)
+#define EXPORT (1u << FM_COMMAND_EXPORT)
 #define AT(field) .offset = offsetof(struct fm_options, field)
 #define AXIS(id) .kind = FM_OPTION_STRATEGY, .group = FM_GROUP_STRATEGIES, .commands = RUN | PLAN, .strategy = (id)
 #define SECOND_NS INT64_C(1000000000)
@@ -26,7 +27,7 @@ const char *const fm_option_groups[FM_GROUP_COUNT] = {
 
 const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_WORKLOAD] = { .name = "workload", .argument = "NAME,...", .kind = FM_OPTION_WORKLOADS,
-        .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN, AT(workload),
+        .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN | EXPORT, AT(workload),
         .help = "networks to train, at their published sizes; default: all, at sizes for small memories" },
     [FM_OPTION_SET] = { .name = "set", .argument = "KEY=VALUE,...", .kind = FM_OPTION_SETTING,
         .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN | SHOW_WORKLOAD,
@@ -47,7 +48,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_ACCOUNTING] = { .name = "accounting", .argument = "FORM", AXIS(FM_STRATEGY_ACCOUNTING), .single = true },
 
     [FM_OPTION_DEVICE] = { .name = "device", .argument = "LIST", .kind = FM_OPTION_DEVICES, .group = FM_GROUP_DEVICE,
-        .commands = RUN | PLAN, AT(device), .text = "all",
+        .commands = RUN | PLAN | EXPORT, AT(device), .text = "all",
         .help = "cpu, cuda:N, the UUID of a GPU, all: every GPU, or the CPU where there is none; ref: the slow oracle; "
                 "plan alone: a GPU that is not here (fillmark show devices), or none: any precision, no workspace" },
     [FM_OPTION_DEVICE_FILE] = { .name = "device-file", .argument = "FILE", .kind = FM_OPTION_PATH, .group = FM_GROUP_DEVICE,
@@ -88,7 +89,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_POISON] = { .name = "poison", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_SEARCH, .commands = RUN | PLAN,
         AT(poison), .help = "self-check: freed memory is filled with NaN and guarded by canaries" },
     [FM_OPTION_ONLY] = { .name = "only", .argument = "CELL,...", .kind = FM_OPTION_CELLS, .group = FM_GROUP_SEARCH,
-        .commands = RUN | PLAN, AT(only), .help = "only the cells whose ids begin so (hexadecimal, from a table)" },
+        .commands = RUN | PLAN | EXPORT, AT(only), .help = "only the cells whose ids begin so (hexadecimal, from a table)" },
 
     [FM_OPTION_MAX_SLOWDOWN] = { .name = "max-slowdown", .argument = "SHARE", .kind = FM_OPTION_SHARE, .group = FM_GROUP_GATE,
         .commands = COMPARE, AT(max_slowdown_ppm), .text = "5%", .lo = 0, .hi = 999999, .no_range = true,
@@ -98,9 +99,19 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .no_range = true, .help = "growth of peak memory that is tolerated" },
 
     [FM_OPTION_FORMAT] = { .name = "format", .argument = "FORMAT", .kind = FM_OPTION_WORD, .group = FM_GROUP_OUTPUT,
-        .commands = REPORT, AT(format), .text = "text",
-        .help = "text, markdown, csv, json, junit, or bigger, smaller: for github-action-benchmark's customBiggerIsBetter and "
-                "customSmallerIsBetter" },
+        .commands = REPORT | EXPORT, AT(format),
+        .help = "report: text (the default), markdown, csv, json, junit, or bigger, smaller: for github-action-benchmark's "
+                "customBiggerIsBetter and customSmallerIsBetter; export: lightning, lightning-python, monai, argparse, dataclass, "
+                "mmcv, mmengine, hydra, hf, accelerate, deepspeed, nnunet, env, json, template" },
+    [FM_OPTION_LARGEST] = { .name = "largest", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT, .commands = EXPORT,
+        AT(largest), .help = "the largest batch that fits, instead of the knee" },
+    [FM_OPTION_INTO] = { .name = "into", .argument = "FILE", .kind = FM_OPTION_PATH, .group = FM_GROUP_OUTPUT,
+        .commands = EXPORT, AT(into),
+        .help = "set the keys in this YAML or JSON file, every other byte stays; default: a new file on standard output" },
+    [FM_OPTION_DRY_RUN] = { .name = "dry-run", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT, .commands = EXPORT,
+        AT(dry_run), .help = "with --into: print what would change, as a unified diff, and change nothing" },
+    [FM_OPTION_TEMPLATE] = { .name = "template", .argument = "FILE", .kind = FM_OPTION_PATH, .group = FM_GROUP_OUTPUT,
+        .commands = EXPORT, AT(template), .help = "with --format template: a file with {{names}}; all names: --format json" },
     [FM_OPTION_OUT] = { .name = "out", .argument = "DIR", .kind = FM_OPTION_PATH, .group = FM_GROUP_OUTPUT,
         .commands = RUN | PLAN, AT(out),
         .help = "folder of journal and results; default: a new one, named in the output" },
@@ -129,6 +140,8 @@ const struct fm_command_row fm_commands[FM_COMMAND_COUNT] = {
         "which run? (fillmark report DIR)" },
     [FM_COMMAND_COMPARE] = { "compare", "BASE NEW",
         "is the run in folder NEW worse than the one in BASE? The exit code tells", 2, 2, "which two runs? (fillmark compare BASE NEW)" },
+    [FM_COMMAND_EXPORT] = { "export", "DIR",
+        "the best configuration of a workload, in the words of a training framework", 1, 1, "which run? (fillmark export DIR)" },
     [FM_COMMAND_HELP] = { "help", "[COMMAND]", "this text, or that of a command", 0, 0, NULL },
 };
 

@@ -77,7 +77,8 @@ const struct fm_export_format *fm_export_find(const char *name, struct fm_err *e
     }
     for (size_t i = 0; i < fm_export_format_count; i++) fm_buf_printf(&list, "%s%s", i ? "," : "", names[i]);
     const char *near = fm_nearest(name, names, fm_export_format_count);
-    (void)FM_FAIL(err, FM_INVALID, "unknown value '%.60s'%s%s%s (%s)", name, near ? "; did you mean '" : "", near ? near : "",
+    if (!*name) (void)FM_FAIL(err, FM_INVALID, "which? (%s)", fm_buf_text(&list));
+    else (void)FM_FAIL(err, FM_INVALID, "unknown value '%.60s'%s%s%s (%s)", name, near ? "; did you mean '" : "", near ? near : "",
                   near ? "'?" : "", fm_buf_text(&list));
     fm_buf_release(&list);
     return NULL;

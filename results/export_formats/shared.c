@@ -49,7 +49,7 @@ void fm_note_learning_rate(const struct fm_choice *choice, struct fm_entries *ou
 {
     if (isfinite(choice->learning_rate)) fm_entries_note(out, "learning rate for this global batch: %g", choice->learning_rate);
     else if (choice->global_batch > 0)
-        fm_entries_note(out, "learning rate: not chosen here; yours was for another global batch than %lld if that changes",
+        fm_entries_note(out, "learning rate: not chosen here; the global batch is now %lld, yours may have been for another",
                         (long long)choice->global_batch);
     else fm_entries_note(out, "learning rate: not chosen here");
 }

@@ -146,6 +146,8 @@ static void test_commands(void **state)
         { "devices", FM_COMMAND_DEVICES, FM_COMMAND_HELP },
         { "report -- --dir", FM_COMMAND_REPORT, FM_COMMAND_HELP },
         { "compare a b --max-slowdown 0.5% --max-memory-growth 0%", FM_COMMAND_COMPARE, FM_COMMAND_HELP },
+        { "export d --workload segformer --format hf --into a.json --dry-run --only 12ab --device cpu --largest --template t",
+          FM_COMMAND_EXPORT, FM_COMMAND_HELP },
         { "--help", FM_COMMAND_HELP, FM_COMMAND_HELP },
         { "-h", FM_COMMAND_HELP, FM_COMMAND_HELP },
         { "help", FM_COMMAND_HELP, FM_COMMAND_HELP },
