@@ -186,8 +186,8 @@ static inline void fm_raise(int64_t *current, int64_t *peak, int64_t bytes)
 
 /* allocator_records.c: makes room so that nothing later in one request needs host memory */
 fm_status fm_allocator_make_room(struct fm_allocator *a, struct fm_err *err);
-fm_status fm_allocator_find_list(struct fm_allocator *a, uint32_t stream, bool small, uint32_t *list,
-                                 struct fm_err *err);
+/* the small and the large pool of a new stream, after those that are there */
+fm_status fm_allocator_add_lists(struct fm_allocator *a, uint32_t stream, struct fm_err *err);
 /* a new segment with one block, in no free list; room was made. Returns the block. */
 uint32_t fm_segment_create(struct fm_allocator *a, uint32_t list, uint64_t address, int64_t bytes);
 void fm_segment_drop(struct fm_allocator *a, uint32_t segment);

@@ -63,14 +63,8 @@ out:
     return status;
 }
 
-fm_status fm_allocator_find_list(struct fm_allocator *a, uint32_t stream, bool small, uint32_t *list,
-                                 struct fm_err *err)
+fm_status fm_allocator_add_lists(struct fm_allocator *a, uint32_t stream, struct fm_err *err)
 {
-    for (uint32_t i = 0; i < a->list_count; i += 2) {
-        if (a->lists[i].stream != stream) continue;
-        *list = i + !small;
-        return FM_OK;
-    }
     struct fm_free_list *lists = fm_grow(a->lists, &a->list_capacity, (size_t)a->list_count + 2, sizeof *lists);
     if (!lists) return FM_FAIL(err, FM_NOMEM, "free lists of stream %u", stream);
     a->lists = lists;
@@ -80,7 +74,6 @@ fm_status fm_allocator_find_list(struct fm_allocator *a, uint32_t stream, bool s
         added->stream = stream;
         added->small = i == 0;
     }
-    *list = a->list_count + !small;
     a->list_count += 2;
     return FM_OK;
 }

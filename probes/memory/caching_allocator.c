@@ -222,9 +222,12 @@ fm_status fm_allocator_alloc(struct fm_allocator *a, int64_t bytes, uint32_t str
     }
     if (bytes > FM_SEGMENT_MAX_BYTES) return fail_oom(a, bytes, stream, err);
     int64_t rounded_bytes = round_bytes(a, bytes);
+    fm_status status = FM_OK;
     uint32_t index = 0;
-    fm_status status = fm_allocator_find_list(a, stream, rounded_bytes <= FM_SMALL_MAX_BYTES, &index, err);
+    while (index < a->list_count && a->lists[index].stream != stream) index += 2;
+    if (index == a->list_count) status = fm_allocator_add_lists(a, stream, err);
     if (status != FM_OK) return status;
+    index += rounded_bytes > FM_SMALL_MAX_BYTES;
     if (a->block_spare_count < 2 || a->config.expandable_segments) {
         status = fm_allocator_make_room(a, err);
         if (status != FM_OK) return status;

@@ -28,23 +28,26 @@ static bool has(const struct fm_program *p, enum fm_section s)
     return p->section[s + 1] > p->section[s];
 }
 
-/* one whole probe; *val tells where a failure happened */
+/* One whole probe; *val tells where a failure happened. Where validation leaves a state that training went on from before,
+ * training again would only do what it did, and is left out. */
 static fm_status replay_all(struct fm_replay *r, struct fm_plan *out, bool *val, struct fm_err *err)
 {
     const struct fm_program *p = r->program;
-    uint32_t again = 0;
-    bool train = has(p, FM_SECTION_TRAIN);
+    struct fm_settle train = { .at_least = 1 }, validate = train, again = train;
+    bool any_train = has(p, FM_SECTION_TRAIN);
     fm_status status = fm_replay_section(r, FM_SECTION_INIT, err);
-    if (status == FM_OK && train) status = fm_replay_section(r, FM_SECTION_TRAIN_FIRST, err);
-    if (status == FM_OK && train) status = fm_replay_settle(r, FM_SECTION_TRAIN, 1, &out->train_steps, err);
+    if (status == FM_OK && any_train) status = fm_replay_section(r, FM_SECTION_TRAIN_FIRST, err);
+    if (status == FM_OK && any_train) status = fm_replay_settle(r, FM_SECTION_TRAIN, &train, err);
+    out->train_steps = train.steps;
     if (status != FM_OK || !has(p, FM_SECTION_VAL)) return status;
     *val = true;
     status = fm_replay_section(r, FM_SECTION_VAL_FIRST, err);
-    if (status == FM_OK) status = fm_replay_settle(r, FM_SECTION_VAL, 1, &out->val_steps, err);
+    if (status == FM_OK) status = fm_replay_settle(r, FM_SECTION_VAL, &validate, err);
+    out->val_steps = validate.steps;
     if (status == FM_OK) status = fm_replay_section(r, FM_SECTION_VAL_EXIT, err);
-    if (status != FM_OK || !train) return status;
+    if (status != FM_OK || !any_train) return status;
     *val = false;
-    return fm_replay_settle(r, FM_SECTION_TRAIN, 1, &again, err);
+    return fm_settle_knows(&train, r) ? FM_OK : fm_replay_settle(r, FM_SECTION_TRAIN, &again, err);
 }
 
 /* the name of what instruction `at` belongs to */

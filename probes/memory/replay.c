@@ -190,12 +190,17 @@ bool fm_settle_more(struct fm_settle *s, const struct fm_replay *r)
     return s->steps < s->at_least || (s->steps < most && !s->repeats);
 }
 
-fm_status fm_replay_settle(struct fm_replay *r, enum fm_section section, uint32_t at_least, uint32_t *steps,
-                           struct fm_err *err)
+bool fm_settle_knows(const struct fm_settle *s, const struct fm_replay *r)
 {
-    struct fm_settle settle = { .at_least = at_least };
+    uint64_t now = fm_replay_state_hash(r);
+    for (uint32_t i = 0; i < s->steps && i <= FM_REPLAY_MAX_STEPS; i++)
+        if (s->seen[i] == now) return true;
+    return false;
+}
+
+fm_status fm_replay_settle(struct fm_replay *r, enum fm_section section, struct fm_settle *settle, struct fm_err *err)
+{
     fm_status status = FM_OK;
-    while (status == FM_OK && fm_settle_more(&settle, r)) status = fm_replay_section(r, section, err);
-    *steps = settle.steps;
+    while (status == FM_OK && fm_settle_more(settle, r)) status = fm_replay_section(r, section, err);
     return status;
 }

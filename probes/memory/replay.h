@@ -75,9 +75,10 @@ struct fm_settle {
     uint64_t seen[FM_REPLAY_MAX_STEPS + 1];
 };
 bool fm_settle_more(struct fm_settle *settle, const struct fm_replay *replay);
-/* that loop; *steps counts */
-fm_status fm_replay_settle(struct fm_replay *replay, enum fm_section section, uint32_t at_least, uint32_t *steps,
-                           struct fm_err *err) FM_MUST_USE;
+/* is this a state that the section was run from? */
+bool fm_settle_knows(const struct fm_settle *settle, const struct fm_replay *replay);
+/* that loop */
+fm_status fm_replay_settle(struct fm_replay *replay, enum fm_section section, struct fm_settle *settle, struct fm_err *err) FM_MUST_USE;
 uint64_t fm_replay_address(const struct fm_replay *replay, uint32_t storage);
 bool fm_section_is_val(enum fm_section section);
 
