@@ -3,6 +3,8 @@
 #include "tuner/base/buf.h"
 
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 static void left(struct fm_buf *out, int64_t ns)
 {
@@ -10,6 +12,19 @@ static void left(struct fm_buf *out, int64_t ns)
     int64_t s = ns / 1000000000;
     if (s >= 60) fm_buf_printf(out, ", %lldm%02llds left", (long long)(s / 60), (long long)(s % 60));
     else fm_buf_printf(out, ", %llds left", (long long)s);
+}
+
+/* bytes of the line that fit before the terminal's last column: a line that wraps could not be replaced by the next */
+static int visible_bytes(const char *line, size_t bytes)
+{
+    struct winsize size = { 0 };
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || !size.ws_col) return (int)bytes;
+    size_t n = 0;
+    for (unsigned columns = 0; n < bytes; n++) {
+        bool starts = ((unsigned char)line[n] & 0xc0) != 0x80;
+        if (starts && ++columns >= size.ws_col) break;
+    }
+    return (int)n;
 }
 
 void fm_progress_show(struct fm_progress_view *view, const struct fm_progress *p)
@@ -24,7 +39,7 @@ void fm_progress_show(struct fm_progress_view *view, const struct fm_progress *p
     if (p->failures) fm_buf_printf(&line, ", %u failed", p->failures);
     left(&line, p->left_ns);
     fm_buf_puts(&line, ")");
-    if (view->terminal) (void)fprintf(stderr, "\r\033[K%s", fm_buf_text(&line));
+    if (view->terminal) (void)fprintf(stderr, "\r\033[K%.*s", visible_bytes(fm_buf_text(&line), line.bytes), fm_buf_text(&line));
     else (void)fprintf(stderr, "%s\n", fm_buf_text(&line));
     (void)fflush(stderr);
     view->line_open = view->terminal;

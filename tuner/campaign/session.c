@@ -4,10 +4,12 @@
 #include "tuner/base/clock.h"
 #include "tuner/base/hash.h"
 #include "tuner/base/memory.h"
+#include "tuner/campaign/absent.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#define SPEC_ANSWERS "1"                /* what the cached answers of the spec worker mean: counts up when that changes */
 #define QUESTION_DEADLINE_NS INT64_C(120000000000)
 
 static bool is_none(const struct fm_session *s) { return strcmp(s->backend, "none") == 0; }
@@ -16,6 +18,10 @@ static bool is_none(const struct fm_session *s) { return strcmp(s->backend, "non
 static void name_backend(struct fm_session *s)
 {
     const char *device = s->config.device;
+    if (s->config.gpu) {
+        (void)snprintf(s->backend, sizeof s->backend, "spec");
+        return;
+    }
     bool uuid = strncmp(device, "GPU-", 4) == 0 || strncmp(device, "MIG-", 4) == 0;
     (void)snprintf(s->backend, sizeof s->backend, "%.*s", uuid ? 4 : (int)strcspn(device, ":"), uuid ? "cuda" : device);
 }
@@ -23,7 +29,8 @@ static void name_backend(struct fm_session *s)
 fm_status fm_session_worker(const struct fm_session *s, struct fm_worker **out, struct fm_err *err)
 {
     struct fm_worker_options options = { .threads = s->config.threads };
-    if (strcmp(s->backend, s->config.device) != 0) options.device = s->config.device;
+    if (s->config.gpu) options.device = s->description;
+    else if (strcmp(s->backend, s->config.device) != 0) options.device = s->config.device;
     return fm_worker_start(s->worker_path, &options, out, err);
 }
 
@@ -80,6 +87,28 @@ static fm_status open_device(struct fm_session *s, struct fm_err *err)
     return fm_cache_open(&s->cache, s->fingerprint, &s->workspaces, err);
 }
 
+/* a GPU that is not here: its worker says what cuDNN there is to ask; where there is none, plans do without */
+static fm_status open_absent(struct fm_session *s, struct fm_err *err)
+{
+    struct fm_request request = { .kind = FM_REQUEST_INVENTORY };
+    struct fm_err why = { 0 };
+    struct fm_reply *inventory = fm_calloc(1, sizeof *inventory);
+    if (!inventory) return FM_FAIL(err, FM_NOMEM, "a session");
+    fm_status status = fm_absent_describe(s, err);
+    if (status == FM_OK) {
+        fm_status asked = fm_worker_path(s->backend, s->worker_path, sizeof s->worker_path, &why);
+        if (asked == FM_INVALID) asked = FM_UNSUPPORTED;
+        else if (asked == FM_OK) asked = ask(s, &request, inventory, &why);
+        if (asked != FM_OK && asked != FM_UNSUPPORTED) status = FM_FAIL(err, asked, "%s", why.text);
+        else fm_absent_answered(s, inventory, asked, &why);
+    }
+    fm_reply_release(inventory);
+    fm_free(inventory);
+    if (status != FM_OK || s->without_workspaces) return status;
+    s->fingerprint = fm_hash_text(fm_hash_text(fingerprint_of(s->device), s->description), SPEC_ANSWERS);
+    return fm_cache_open(&s->cache, s->fingerprint, &s->workspaces, err);
+}
+
 fm_status fm_session_open(struct fm_session *s, const struct fm_session_config *config, struct fm_err *err)
 {
     *s = (struct fm_session){ .config = *config, .capacity_bytes = config->memory_bytes, .cache = { .fd = -1 } };
@@ -93,7 +122,7 @@ fm_status fm_session_open(struct fm_session *s, const struct fm_session_config *
         if (!s->capacity_bytes) s->capacity_bytes = INT64_MAX;
         return FM_OK;
     }
-    fm_status status = open_device(s, err);
+    fm_status status = config->gpu ? open_absent(s, err) : open_device(s, err);
     if (status != FM_OK) fm_session_close(s);
     return status;
 }
@@ -169,12 +198,15 @@ fm_status fm_session_plan(struct fm_session *s, const struct fm_cell *cell, stru
     *out = (struct fm_planned){ 0 };
     s->question_outcome = FM_OUTCOME_ok;
     fm_status status = fm_cell_lower(cell, batch, &s->program, err);
-    if (status == FM_OK && !is_none(s)) status = learn_workspaces(s, cell, batch, err);
+    bool bare = is_none(s) || s->without_workspaces;
+    if (status == FM_OK && !bare) status = learn_workspaces(s, cell, batch, err);
+    if (status == FM_OK) out->program = fm_program_hash(&s->program);
+    if (status == FM_OK && s->config.gpu && strcmp(cell->value[FM_STRATEGY_ACCOUNTING], "eager") == 0)
+        status = fm_absent_add_blas(&s->program, s->config.gpu->capability, err);
     if (status != FM_OK) return status;
-    const struct fm_workspaces *workspaces = is_none(s) ? NULL : &s->workspaces;
+    const struct fm_workspaces *workspaces = bare ? NULL : &s->workspaces;
     status = fm_planner_run(&s->planner, &s->program, workspaces, s->capacity_bytes, &out->plan, err);
     if (status != FM_OK) return status;
-    out->program = fm_program_hash(&s->program);
     const struct fm_plan *needed = &out->plan;
     struct fm_plan unlimited;
     if (!out->plan.fits) {

@@ -5,6 +5,7 @@
 #ifndef FM_TUNER_CAMPAIGN_SESSION_H
 #define FM_TUNER_CAMPAIGN_SESSION_H
 
+#include "probes/devices/devices.h"
 #include "probes/memory/planner.h"
 #include "probes/protocol/protocol.h"
 #include "tuner/campaign/cache.h"
@@ -16,6 +17,7 @@
 
 struct fm_session_config {
     const char *device;             /* "cpu", "ref", "none", "cuda:0", "GPU-..." */
+    const struct fm_gpu *gpu;       /* plan for this one, which is not here; NULL: the device is. Borrowed */
     int32_t threads;                /* 0: all */
     int64_t memory_bytes;           /* 0: a quarter of what is free, at most memory_auto_bytes */
     int64_t memory_auto_bytes;
@@ -35,6 +37,10 @@ struct fm_session {
     uint64_t fingerprint;
     int64_t requests;               /* numbers them */
     enum fm_outcome question_outcome;       /* what the last plan's question ended with: not ok explains its FM_FAILED */
+    bool without_workspaces;        /* no one knows them: plans take none */
+    int64_t framework_bytes;        /* kept out of the capacity for what PyTorch holds beside it, assumed; 0: nothing */
+    char description[1024];         /* of a GPU that is not here, as its worker is told */
+    char note[320];                 /* what a plan for it rests on, or lacks; "" otherwise */
     uint64_t workspace_questions;   /* asked of the device, not found in the cache */
 };
 

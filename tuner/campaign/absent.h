@@ -1,0 +1,21 @@
+/* Planning for a GPU that is not here: what its session knows without it. Within tuner/campaign. */
+#ifndef FM_TUNER_CAMPAIGN_ABSENT_H
+#define FM_TUNER_CAMPAIGN_ABSENT_H
+
+#include "tuner/campaign/session.h"
+
+/* What PyTorch's context and libraries take beyond what its allocator reserves; assumed, no GPU was at hand to measure it
+ * (reports: 300 to 430 MiB for the context, rule 12). */
+#define FM_FRAMEWORK_BYTES (INT64_C(512) << 20)
+
+/* device, capacity and description from the table; status and error of the question what cuDNN there is: FM_OK or
+ * FM_UNSUPPORTED, after which plans are made without workspaces, as the note says */
+fm_status fm_absent_describe(struct fm_session *session, struct fm_err *err) FM_MUST_USE;
+/* the answer to that question, into session->device and the note */
+void fm_absent_answered(struct fm_session *session, const struct fm_reply *inventory, fm_status status, const struct fm_err *why);
+
+/* cuBLAS' workspaces, as PyTorch 2.6 takes and keeps them (rule 46): one for the thread of the forward pass, one for
+ * autograd's, each at its first matrix product. Both become instructions of TRAIN_FIRST. */
+fm_status fm_absent_add_blas(struct fm_program *program, int capability, struct fm_err *err) FM_MUST_USE;
+
+#endif
