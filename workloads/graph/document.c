@@ -227,7 +227,8 @@ fm_status fm_document_parse(struct fm_document *document, const char *path, cons
                             struct fm_err *err)
 {
     struct parse p = { .document = document, .err = err };
-    *document = (struct fm_document){ .path = path, .text = FM_BUF(MAX_TEXT_BYTES) };
+    *document = (struct fm_document){ .path = path };
+    document->text = FM_BUF(MAX_TEXT_BYTES);    /* apart: as an initializer gcc 11 warns of the fields after it */
     document->node = fm_grow(NULL, &document->node_room, 1, sizeof *document->node);
     if (!document->node || !yaml_parser_initialize(&p.parser)) {
         fm_document_release(document);
