@@ -14,6 +14,7 @@ fm_status fm_command_report(const struct fm_options *options, struct fm_err *err
 fm_status fm_command_export(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 /* FM_REGRESSION, FM_UNDECIDED, FM_INCOMPARABLE: what was found, for the exit code */
 fm_status fm_command_compare(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
+fm_status fm_command_explain(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 
 /* the ranked table, or the result as JSON, on stdout */
 fm_status fm_print_result(const struct fm_result *result, bool json, struct fm_err *err) FM_MUST_USE;

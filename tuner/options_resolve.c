@@ -72,6 +72,7 @@ fm_status fm_options_resolve(const struct fm_givens *givens, struct fm_options *
         for (size_t i = 0; i < givens->count; i++)
             if (givens->item[i].origin == (enum fm_origin)origin && givens->item[i].id != FM_OPTION_SET)
                 FM_TRY(fm_option_store(givens, &givens->item[i], options, err));
+    if (givens->command == FM_COMMAND_EXPLAIN) measures = options->workload.count > 0;      /* else the numbers alone */
     if (measures && !options->workload.count)
         for (size_t i = 0; i < fm_workload_count; i++)
             if (!fm_texts_add(&options->workload, fm_workloads[i]->name)) {

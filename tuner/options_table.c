@@ -15,8 +15,9 @@
 #define REPORT (1u << FM_COMMAND_REPORT)
 #define COMPARE (1u << FM_COMMAND_COMPARE)
 #define EXPORT (1u << FM_COMMAND_EXPORT)
+#define EXPLAIN (1u << FM_COMMAND_EXPLAIN)
 #define AT(field) .offset = offsetof(struct fm_options, field)
-#define AXIS(id) .kind = FM_OPTION_STRATEGY, .group = FM_GROUP_STRATEGIES, .commands = RUN | PLAN, .strategy = (id)
+#define AXIS(id) .kind = FM_OPTION_STRATEGY, .group = FM_GROUP_STRATEGIES, .commands = RUN | PLAN | EXPLAIN, .strategy = (id)
 #define SECOND_NS INT64_C(1000000000)
 #define YEAR_NS (365 * 24 * 3600 * SECOND_NS)
 
@@ -27,10 +28,10 @@ const char *const fm_option_groups[FM_GROUP_COUNT] = {
 
 const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_WORKLOAD] = { .name = "workload", .argument = "NAME,...", .kind = FM_OPTION_WORKLOADS,
-        .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN | EXPORT, AT(workload),
+        .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN | EXPORT | EXPLAIN, AT(workload),
         .help = "networks to train, at their published sizes; default: all, at sizes for small memories" },
     [FM_OPTION_SET] = { .name = "set", .argument = "KEY=VALUE,...", .kind = FM_OPTION_SETTING,
-        .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN | SHOW_WORKLOAD,
+        .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN | SHOW_WORKLOAD | EXPLAIN,
         .help = "setting of all chosen workloads that have it, or of one: WORKLOAD.KEY=VALUE; may be repeated" },
 
     [FM_OPTION_PRECISION] = { .name = "precision", .argument = "LIST", AXIS(FM_STRATEGY_PRECISION),
@@ -70,7 +71,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .commands = RUN | PLAN, AT(max_batch), .text = "none", .word = "none", .word_value = FM_SEARCH_BATCH_LIMIT,
         .lo = 1, .hi = FM_SEARCH_BATCH_LIMIT, .no_range = true, .help = "no larger batch is tried" },
     [FM_OPTION_BATCH] = { .name = "batch", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_SEARCH,
-        .commands = PLAN, AT(batch), .text = "none", .word = "none", .lo = 1, .hi = FM_SEARCH_BATCH_LIMIT,
+        .commands = PLAN | EXPLAIN, AT(batch), .text = "none", .word = "none", .lo = 1, .hi = FM_SEARCH_BATCH_LIMIT,
         .no_range = true, .help = "plan this batch; none: the largest that fits" },
     [FM_OPTION_TIME_BUDGET] = { .name = "time-budget", .argument = "TIME", .kind = FM_OPTION_DURATION,
         .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(time_budget_ns), .text = "210s", .word = "none",
@@ -122,7 +123,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_YAML] = { .name = "yaml", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT, .commands = SHOW_WORKLOAD,
         AT(yaml), .help = "the network's graph as YAML" },
     [FM_OPTION_JSON] = { .name = "json", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT,
-        .commands = RUN | PLAN | SHOW_WORKLOADS | SHOW_WORKLOAD | SHOW_DEVICES | DEVICES | REPORT | COMPARE, AT(json),
+        .commands = RUN | PLAN | SHOW_WORKLOADS | SHOW_WORKLOAD | SHOW_DEVICES | DEVICES | REPORT | COMPARE | EXPLAIN, AT(json),
         .help = "JSON on standard output instead of tables" },
 };
 
@@ -142,6 +143,8 @@ const struct fm_command_row fm_commands[FM_COMMAND_COUNT] = {
         "is the run in folder NEW worse than the one in BASE? The exit code tells", 2, 2, "which two runs? (fillmark compare BASE NEW)" },
     [FM_COMMAND_EXPORT] = { "export", "DIR",
         "the best configuration of a workload, in the words of a training framework", 1, 1, "which run? (fillmark export DIR)" },
+    [FM_COMMAND_EXPLAIN] = { "explain", "[FILE]",
+        "what an out-of-memory message says, and which tensor of a network it was", 0, 1, NULL },
     [FM_COMMAND_HELP] = { "help", "[COMMAND]", "this text, or that of a command", 0, 0, NULL },
 };
 
