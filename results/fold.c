@@ -229,6 +229,8 @@ static fm_status add(struct fm_result *result, const cJSON *record, struct fm_er
     const char *kind = fm_record_kind(record);
     size_t cell;
     if (strcmp(kind, "run") == 0 || strcmp(kind, "resume") == 0) result->complete = false;
+    /* a run that goes on says again what it leaves out */
+    for (size_t i = 0; strcmp(kind, "resume") == 0 && i < result->cell_count; i++) result->cells[i].skipped = NULL;
     if (strcmp(kind, "start") == 0) return cell_of(result, record, &cell, err);
     if (strcmp(kind, "cell") == 0) return add_cell(result, record, err);
     if (strcmp(kind, "row") == 0) return add_row(result, record, err);
@@ -260,6 +262,21 @@ static void count_suspects(struct fm_result *result, const struct fm_records *re
                                     .batch = i64_or_unknown(start, "batch"), .val_batch = i64_or_unknown(start, "val_batch"),
                                     .role = fm_json_text(start, "role"), .launch = i64_or_unknown(start, "launch") };
         result->cells[cell].suspects += !was_followed(records, i, &key);
+    }
+}
+
+/* The last check that a training learns is all its cells', also where a run ended before their verdicts said so. */
+static void mark_unlearned(struct fm_result *result, const struct fm_records *records)
+{
+    for (size_t i = 0; i < result->cell_count; i++) {
+        struct fm_result_cell *cell = &result->cells[i];
+        for (size_t j = 0; j < records->count; j++) {
+            const cJSON *learn = records->item[j];
+            size_t of;
+            if (strcmp(fm_record_kind(learn), "learn") != 0 || cell_of(result, learn, &of, NULL) != FM_OK) continue;
+            if (same(result->cells[of].train_id, cell->train_id) && same(result->cells[of].device, cell->device))
+                cell->mistrusted = !fm_json_true(learn, "learned");
+        }
     }
 }
 
@@ -314,6 +331,7 @@ fm_status fm_result_fold(const struct fm_records *records, struct fm_result *out
         goto out;
     }
     count_suspects(out, records);
+    mark_unlearned(out, records);
     finish_cells(out);
     status = fm_fold_points(out, seed, err);
 out:

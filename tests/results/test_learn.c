@@ -1,0 +1,114 @@
+/* A training that did not learn marks all rows of all its cells; what a resumed run completes is not skipped. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "results/export.h"
+#include "results/fold.h"
+#include "tests/results/support_journal.h"
+#include "tuner/base/memory.h"
+
+#define RUN "{'kind':'run','v':1,'tool':'0.1.0','started':'2026-01-31T12:34:56Z','host':'box','devices':[],'config':{},'seed':'1'}\n"
+#define CELL(id, train, device)                                                                                                  \
+    "{'kind':'cell','v':1,'id':'" id "','train_id':'" train "','device':'" device "','workload':'toy','set':{},'strategies':{}," \
+    "'model_id':'1','changes_model':[],'reproduce':'fillmark run'}\n"
+#define ROW(id, device, batch)                                                                                                       \
+    "{'kind':'row','v':1,'cell':'" id "','device':'" device "','batch':" batch ",'val_batch':0,'phase':'train','role':'boundary'," \
+    "'launch':1,'outcome':'ok'}\n"
+#define VERDICT(id, device, mistrusted)                                                                                              \
+    "{'kind':'verdict','v':1,'cell':'" id "','device':'" device "','outcome':'ok','reason':'','max_batch':{'train':2}," \
+    "'certified':true,'limited_by':'train','non_monotone':false,'mistrusted':" mistrusted "}\n"
+#define LEARN(id, device, learned)                                                                                                   \
+    "{'kind':'learn','v':1,'cell':'" id "','device':'" device "','batch':2,'outcome':'ok','learned':" learned "}\n"
+#define SKIPPED(id, device) "{'kind':'skipped','v':1,'cell':'" id "','device':'" device "','what':'boundary','reason':'time budget'}\n"
+
+/* a and b share a training, c does not; d is a's on another device */
+#define CELLS CELL("a", "t", "cpu") CELL("b", "t", "cpu") CELL("c", "u", "cpu") CELL("a", "t", "gpu")
+#define ROWS ROW("a", "cpu", "1") ROW("a", "cpu", "2") ROW("b", "cpu", "2") ROW("c", "cpu", "2") ROW("a", "gpu", "2")
+#define VERDICTS VERDICT("a", "cpu", "false") VERDICT("b", "cpu", "false") VERDICT("c", "cpu", "false") VERDICT("a", "gpu", "false")
+
+/* which cells and rows are mistrusted, as "a b a2 b2" in the order of the journal */
+static void assert_mistrusted(const char *journal, const char *want)
+{
+    struct fm_records records;
+    struct fm_result result;
+    struct fm_err err = { 0 };
+    struct fm_buf text = FM_BUF(1 << 16), rows = FM_BUF(1 << 20);
+    fm_test_records(journal, &records);
+    if (fm_result_fold(&records, &result, &err) != FM_OK) fail_msg("%s", err.text);
+    for (size_t i = 0; i < result.cell_count; i++)
+        if (result.cells[i].mistrusted) fm_buf_printf(&text, " %s/%s", result.cells[i].id, result.cells[i].device);
+    assert_int_equal(fm_result_rows_text(&result, &rows, &err), FM_OK);
+    char *at = rows.data;
+    for (char *line = at; line && *line; line = at) {
+        at = strchr(line, '\n');
+        if (at) *at++ = '\0';
+        cJSON *row = cJSON_Parse(line);
+        assert_non_null(row);
+        if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(row, "mistrusted")))
+            fm_buf_printf(&text, " %s/%s:%d", cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, "cell")),
+                          cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(row, "device")),
+                          cJSON_GetObjectItemCaseSensitive(row, "batch")->valueint);
+        cJSON_Delete(row);
+    }
+    assert_string_equal(fm_buf_text(&text), want);
+    fm_buf_release(&text);
+    fm_buf_release(&rows);
+    fm_result_release(&result);
+    fm_records_release(&records);
+}
+
+static void rows_of_what_did_not_learn(void **state)
+{
+    (void)state;
+    static const char *const marked = " a/cpu b/cpu a/cpu:1 a/cpu:2 b/cpu:2";
+    assert_mistrusted(RUN CELLS ROWS VERDICTS, "");
+    assert_mistrusted(RUN CELLS ROWS VERDICTS LEARN("a", "cpu", "true"), "");
+    /* the run ended between the check and the verdicts that would have said it */
+    assert_mistrusted(RUN CELLS ROWS VERDICTS LEARN("a", "cpu", "false"), marked);
+    assert_mistrusted(RUN CELLS ROWS VERDICTS LEARN("a", "cpu", "false") VERDICT("a", "cpu", "true"), marked);
+    /* resumed: verdicts again, cells after the check */
+    assert_mistrusted(RUN CELL("a", "t", "cpu") ROW("a", "cpu", "1") LEARN("a", "cpu", "false") CELL("b", "t", "cpu") ROW("b", "cpu", "2")
+                      VERDICT("b", "cpu", "false"), " a/cpu b/cpu a/cpu:1 b/cpu:2");
+    /* without the record of a check the verdict holds; the last check does */
+    assert_mistrusted(RUN CELLS ROWS VERDICT("c", "cpu", "true"), " c/cpu c/cpu:2");
+    assert_mistrusted(RUN CELLS ROWS VERDICTS LEARN("a", "cpu", "false") LEARN("a", "cpu", "true"), "");
+    assert_mistrusted(RUN CELLS ROWS VERDICTS LEARN("a", "gpu", "false"), " a/gpu a/gpu:2");
+}
+
+static void assert_skipped(const char *journal, bool skipped)
+{
+    struct fm_records records;
+    struct fm_result result;
+    struct fm_err err = { 0 };
+    fm_test_records(journal, &records);
+    if (fm_result_fold(&records, &result, &err) != FM_OK) fail_msg("%s", err.text);
+    assert_int_equal(result.cells[0].skipped != NULL, skipped);
+    if (skipped && !result.cells[0].verdict) assert_string_equal(result.cells[0].outcome, "skipped");
+    fm_result_release(&result);
+    fm_records_release(&records);
+}
+
+static void what_was_skipped_and_done_later(void **state)
+{
+    (void)state;
+#define RESUME "{'kind':'resume','v':1,'tool':'0.1.0','devices':[],'config':{},'seed':'1'}\n"
+    assert_skipped(RUN CELL("a", "t", "cpu") SKIPPED("a", "cpu"), true);
+    assert_skipped(RUN CELL("a", "t", "cpu") SKIPPED("a", "cpu") RESUME ROW("a", "cpu", "2") VERDICT("a", "cpu", "false"), false);
+    assert_skipped(RUN CELL("a", "t", "cpu") SKIPPED("a", "cpu") RESUME SKIPPED("a", "cpu"), true);
+    assert_int_equal(fm_memory_live, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_of_what_did_not_learn),
+        cmocka_unit_test(what_was_skipped_and_done_later),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
