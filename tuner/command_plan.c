@@ -4,6 +4,8 @@
 #include "results/fold.h"
 #include "tuner/base/memory.h"
 #include "tuner/campaign/record.h"
+#include "tuner/device_table.h"
+#include "tuner/plan_table.h"
 #include "tuner/records.h"
 #include "tuner/space.h"
 
@@ -12,7 +14,7 @@
 
 struct planning {
     const struct fm_options *options;
-    struct fm_session session;
+    struct fm_session *session;
     struct fm_space space;
     struct fm_records records;
 };
@@ -21,7 +23,7 @@ static fm_status put(struct planning *p, cJSON *record, struct fm_err *err)
 {
     if (!record) return FM_FAIL(err, FM_NOMEM, "a record");
     if (!cJSON_GetObjectItemCaseSensitive(record, "device"))
-        (void)cJSON_AddStringToObject(record, "device", p->session.device->device_id);
+        (void)cJSON_AddStringToObject(record, "device", p->session->device->device_id);
     return fm_records_add(&p->records, record, err);
 }
 
@@ -29,7 +31,7 @@ static fm_status put(struct planning *p, cJSON *record, struct fm_err *err)
 static fm_status plan_batch(struct planning *p, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_err *err)
 {
     struct fm_planned planned;
-    fm_status status = fm_session_plan(&p->session, cell, batch, &planned, err);
+    fm_status status = fm_session_plan(p->session, cell, batch, &planned, err);
     if (status != FM_OK) return status;
     struct fm_row row = { .cell = cell, .batch = batch.train, .val_batch = batch.val, .role = "plan", .launch = 1, .planned = &planned,
                           .outcome = FM_OUTCOME_planned };
@@ -65,7 +67,7 @@ static fm_status val_batch_of(struct planning *p, const struct fm_cell *cell, in
     struct fm_plan_max_answer answer;
     *val = fm_cell_val_batch(cell, train);
     if (strcmp(cell->value[FM_STRATEGY_VAL_BATCH], "max") != 0 || p->options->batch) return FM_OK;
-    fm_status status = fm_session_max_batch(&p->session, cell, p->options->max_batch, train, &answer, err);
+    fm_status status = fm_session_max_batch(p->session, cell, p->options->max_batch, train, &answer, err);
     if (status == FM_OK) *val = answer.max_batch;
     return status;
 }
@@ -75,10 +77,10 @@ static fm_status plan_cell(struct planning *p, size_t index, struct fm_err *err)
     const struct fm_cell *cell = &p->space.cell[index];
     struct fm_plan_max_answer answer = { 0 };
     struct fm_err why = { 0 };
-    fm_status status = put(p, fm_record_cell(&p->session, cell, p->space.reproduce[index], err), err);
+    fm_status status = put(p, fm_record_cell(p->session, cell, p->space.reproduce[index], err), err);
     if (status != FM_OK) return status;
-    bool limited = p->session.capacity_bytes != INT64_MAX || p->options->max_batch != FM_SEARCH_BATCH_LIMIT;
-    if (limited) status = fm_session_max_batch(&p->session, cell, p->options->max_batch, 0, &answer, &why);
+    bool limited = p->session->capacity_bytes != INT64_MAX || p->options->max_batch != FM_SEARCH_BATCH_LIMIT;
+    if (limited) status = fm_session_max_batch(p->session, cell, p->options->max_batch, 0, &answer, &why);
     int64_t batch = p->options->batch ? p->options->batch : limited && answer.max_batch ? answer.max_batch : 1;
     int64_t val = 0;
     if (status == FM_OK) status = val_batch_of(p, cell, batch, &val, &why);
@@ -89,119 +91,70 @@ static fm_status plan_cell(struct planning *p, size_t index, struct fm_err *err)
     return put_verdict(p, cell, "planned", "", limited ? answer.max_batch : -1, top_val, err);
 }
 
-static fm_status plan_device(const struct fm_options *o, const char *device, struct fm_records *records, struct fm_err *err)
+/* opens what --device names, here or of the table */
+static fm_status open_device(const struct fm_options *o, const char *device, const struct fm_gpus *gpus, struct fm_session *out,
+                             struct fm_err *err)
 {
-    struct planning p = { .options = o };
     struct fm_session_config config = { .device = strcmp(device, "all") == 0 ? "cpu" : device, .threads = (int32_t)o->threads,
                                         .memory_bytes = o->memory_bytes, .memory_auto_bytes = fm_options_memory_auto(o) };
-    fm_status status = fm_session_open(&p.session, &config, err);
-    if (status != FM_OK) return status;
-    p.records = *records;
-    if (!p.records.count) status = put(&p, fm_record_run("run", o, &p.session, 1), err);
-    if (status == FM_OK) status = fm_space_build(o, config.device, p.session.capacity_bytes == INT64_MAX ? 0 : p.session.capacity_bytes, &p.space, err);
-    for (size_t i = 0; i < p.space.count && status == FM_OK; i++) status = plan_cell(&p, i, err);
-    *records = p.records;
-    fm_space_release(&p.space);
-    fm_session_close(&p.session);
+    if (fm_device_is_planned_for(config.device)) config.gpu = fm_gpus_find(gpus, config.device);
+    return fm_session_open(out, &config, err);
+}
+
+static fm_status plan_device(struct planning *p, struct fm_err *err)
+{
+    const struct fm_session *s = p->session;
+    fm_status status = fm_space_build(p->options, s->config.device, s->capacity_bytes == INT64_MAX ? 0 : s->capacity_bytes, &p->space, err);
+    for (size_t i = 0; i < p->space.count && status == FM_OK; i++) status = plan_cell(p, i, err);
+    fm_space_release(&p->space);
     return status;
-}
-
-/* ---- as text ---- */
-
-static void write_batch(struct fm_buf *out, int64_t batch)
-{
-    if (batch < 0) fm_buf_printf(out, "  %9s", "–");
-    else fm_buf_printf(out, "  %9lld", (long long)batch);
-}
-
-static void write_mib(struct fm_buf *out, int64_t bytes)
-{
-    if (bytes <= 0) fm_buf_printf(out, "  %10s", "–");
-    else fm_buf_printf(out, "  %10.1f", (double)bytes / (1024.0 * 1024));
-}
-
-static void write_breakdown(struct fm_buf *out, const struct fm_result_row *row)
-{
-    const cJSON *part = NULL, *all = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(row->record, "planned"), "breakdown");
-    const char *gap = "    at the peak: ";
-    cJSON_ArrayForEach(part, all) {
-        if (part->valuedouble <= 0) continue;
-        fm_buf_printf(out, "%s%s %.1f MiB", gap, part->string, part->valuedouble / (1024.0 * 1024));
-        gap = ", ";
-    }
-    fm_buf_putc(out, '\n');
-}
-
-static const struct fm_result_row *row_of(const struct fm_result *result, size_t cell, bool val)
-{
-    for (size_t i = 0; i < result->row_count; i++)
-        if (result->rows[i].cell == cell && result->rows[i].val == val) return &result->rows[i];
-    return NULL;
-}
-
-/* the values of a cell that are not the default, after its network */
-static void write_cell_name(struct fm_buf *out, const struct fm_result_cell *cell)
-{
-    fm_buf_printf(out, "%s  %s ", cell->device, cell->workload);
-    const cJSON *item = NULL;
-    cJSON_ArrayForEach(item, cell->strategies) {
-        enum fm_strategy_id id = fm_strategy_find(item->string);
-        bool plain = id < FM_STRATEGY_COUNT && fm_strategies[id]->text && strcmp(fm_strategies[id]->text, item->valuestring) == 0;
-        if (strcmp(item->string, "precision") == 0 || !plain) fm_buf_printf(out, " %s=%s", item->string, item->valuestring);
-    }
-    fm_buf_putc(out, '\n');
-}
-
-static void write_plans(const struct fm_result *result, struct fm_buf *out)
-{
-    fm_buf_puts(out, "planned, nothing was run. MiB; peaks at the batch named\n");
-    fm_buf_printf(out, "    %9s  %9s  %9s  %10s  %10s  %10s  %10s\n", "max batch", "max batch", "planned", "train", "train", "val", "workspace");
-    fm_buf_printf(out, "    %9s  %9s  %9s  %10s  %10s  %10s  %10s\n", "train", "val", "batch", "allocated", "reserved", "reserved", "largest");
-    for (size_t i = 0; i < result->cell_count; i++) {
-        const struct fm_result_cell *cell = &result->cells[i];
-        const struct fm_result_row *train = row_of(result, i, false), *val = row_of(result, i, true);
-        write_cell_name(out, cell);
-        if (!train) {
-            fm_buf_printf(out, "    %s: %s\n", cell->outcome, cell->reason);
-            continue;
-        }
-        fm_buf_puts(out, "  ");
-        write_batch(out, cell->max_train);
-        write_batch(out, cell->max_val);
-        write_batch(out, train->batch);
-        write_mib(out, train->planned.allocated_bytes);
-        write_mib(out, train->planned.reserved_bytes);
-        write_mib(out, val ? val->planned.reserved_bytes : -1);
-        write_mib(out, train->planned.workspace_bytes);
-        fm_buf_putc(out, '\n');
-        write_breakdown(out, train);
-    }
 }
 
 static fm_status print_plans(const struct fm_result *result, struct fm_err *err)
 {
     struct fm_buf text = FM_BUF((size_t)64 << 20);
-    write_plans(result, &text);
-    fm_status status = FM_OK;
-    if (!fm_buf_ok(&text)) status = FM_FAIL(err, FM_NOMEM, "the table");
-    else if (fwrite(fm_buf_text(&text), 1, text.bytes, stdout) != text.bytes) status = FM_FAIL(err, FM_IO, "writing to standard output failed");
+    fm_status status = fm_plan_table(result, &text, err);
+    if (status == FM_OK && fwrite(fm_buf_text(&text), 1, text.bytes, stdout) != text.bytes)
+        status = FM_FAIL(err, FM_IO, "writing to standard output failed");
     fm_buf_release(&text);
+    return status;
+}
+
+static fm_status fold_and_print(const struct fm_options *o, struct fm_records *records, struct fm_err *err)
+{
+    struct fm_result result;
+    cJSON *end = fm_record_end(&(struct fm_campaign_totals){ 0 }, false);
+    fm_status status = end ? fm_records_add(records, end, err) : FM_FAIL(err, FM_NOMEM, "a record");
+    if (status == FM_OK) status = fm_result_fold(records, &result, err);
+    if (status != FM_OK) return status;
+    status = o->json ? fm_print_result(&result, true, err) : print_plans(&result, err);
+    fm_result_release(&result);
     return status;
 }
 
 fm_status fm_command_plan(const struct fm_options *o, struct fm_err *err)
 {
-    struct fm_records records = { 0 };
-    struct fm_result result;
-    fm_status status = FM_OK;
-    for (size_t i = 0; i < o->device.count && status == FM_OK; i++) status = plan_device(o, o->device.item[i], &records, err);
-    cJSON *end = status == FM_OK ? fm_record_end(&(struct fm_campaign_totals){ 0 }, false) : NULL;
-    if (status == FM_OK) status = end ? fm_records_add(&records, end, err) : FM_FAIL(err, FM_NOMEM, "a record");
-    if (status == FM_OK) status = fm_result_fold(&records, &result, err);
-    if (status == FM_OK) {
-        status = o->json ? fm_print_result(&result, true, err) : print_plans(&result, err);
-        fm_result_release(&result);
+    struct planning p = { .options = o };
+    struct fm_gpus gpus = { 0 };
+    size_t opened = 0, devices = o->device.count;
+    struct fm_session *session = fm_calloc(devices, sizeof *session);
+    fm_status status = session ? fm_device_table(o, &gpus, err) : FM_FAIL(err, FM_NOMEM, "%zu devices", devices);
+    while (status == FM_OK && opened < devices) {
+        status = open_device(o, o->device.item[opened], &gpus, &session[opened], err);
+        if (status == FM_OK) opened++;
     }
-    fm_records_release(&records);
+    if (status == FM_OK) {
+        p.session = session;
+        status = put(&p, fm_record_run("run", o, session, devices), err);
+    }
+    for (size_t i = 0; i < devices && status == FM_OK; i++) {
+        p.session = &session[i];
+        status = plan_device(&p, err);
+    }
+    if (status == FM_OK) status = fold_and_print(o, &p.records, err);
+    while (opened) fm_session_close(&session[--opened]);
+    fm_free(session);
+    fm_gpus_release(&gpus);
+    fm_records_release(&p.records);
     return status;
 }

@@ -12,8 +12,10 @@ static fm_status add_pair(void *context, const char *key, const char *value)
     return cJSON_AddStringToObject(context, key, value) ? FM_OK : FM_NOMEM;
 }
 
-static bool add_device(cJSON *list, const struct fm_reply *d, int64_t capacity_bytes)
+static bool add_device(cJSON *list, const struct fm_session *s)
 {
+    const struct fm_reply *d = s->device;
+    int64_t capacity_bytes = s->capacity_bytes;
     cJSON *o = cJSON_CreateObject();
     if (!o || !cJSON_AddItemToArray(list, o)) return false;
     bool good = cJSON_AddStringToObject(o, "id", d->device_id) && cJSON_AddStringToObject(o, "name", d->device_name);
@@ -23,6 +25,8 @@ static bool add_device(cJSON *list, const struct fm_reply *d, int64_t capacity_b
     if (good && d->device_threads > 0) good = cJSON_AddNumberToObject(o, "threads", d->device_threads) != NULL;
     if (good && d->device_total_bytes >= 0) good = cJSON_AddNumberToObject(o, "total_bytes", (double)d->device_total_bytes) != NULL;
     if (good && capacity_bytes > 0 && capacity_bytes != INT64_MAX) good = cJSON_AddNumberToObject(o, "capacity_bytes", (double)capacity_bytes) != NULL;
+    if (good && s->framework_bytes) good = cJSON_AddNumberToObject(o, "framework_bytes", (double)s->framework_bytes) != NULL;
+    if (good && s->note[0]) good = cJSON_AddStringToObject(o, "note", s->note) != NULL;
     return good;
 }
 
@@ -38,7 +42,7 @@ cJSON *fm_record_run(const char *kind, const struct fm_options *options, const s
                 cJSON_AddStringToObject(o, "host", host) && cJSON_AddStringToObject(o, "seed", seed);
     cJSON *devices = good ? cJSON_AddArrayToObject(o, "devices") : NULL, *config = good ? cJSON_AddObjectToObject(o, "config") : NULL;
     good = devices && config && fm_options_echo(options, add_pair, config) == FM_OK;
-    for (size_t i = 0; good && i < sessions; i++) good = add_device(devices, session[i].device, session[i].capacity_bytes);
+    for (size_t i = 0; good && i < sessions; i++) good = add_device(devices, &session[i]);
     if (good) return o;
     cJSON_Delete(o);
     return NULL;

@@ -48,6 +48,14 @@ void fm_absent_answered(struct fm_session *s, const struct fm_reply *inventory, 
                    (int)sizeof s->note - 100, why->text);
 }
 
+fm_status fm_absent_can_train(const struct fm_gpu *gpu, const struct fm_cell *cell, struct fm_err *err)
+{
+    const char *precision = cell->value[FM_STRATEGY_PRECISION];
+    bool bf16 = strcmp(precision, "bf16") == 0, fp16 = strcmp(precision, "fp16") == 0;
+    if ((!bf16 || fm_gpu_has(gpu, FM_GPU_BF16_TFLOPS)) && (!fp16 || fm_gpu_has(gpu, FM_GPU_FP16_TFLOPS))) return FM_OK;
+    return FM_FAIL(err, FM_UNSUPPORTED, "%s: sm_%d does not compute in %s, by the device table", gpu->name, gpu->capability, precision);
+}
+
 /* ---- cuBLAS ---- */
 
 /* before instruction `at` of TRAIN_FIRST */

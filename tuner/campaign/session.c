@@ -197,7 +197,8 @@ fm_status fm_session_plan(struct fm_session *s, const struct fm_cell *cell, stru
 {
     *out = (struct fm_planned){ 0 };
     s->question_outcome = FM_OUTCOME_ok;
-    fm_status status = fm_cell_lower(cell, batch, &s->program, err);
+    fm_status status = s->config.gpu && s->without_workspaces ? fm_absent_can_train(s->config.gpu, cell, err) : FM_OK;
+    if (status == FM_OK) status = fm_cell_lower(cell, batch, &s->program, err);
     bool bare = is_none(s) || s->without_workspaces;
     if (status == FM_OK && !bare) status = learn_workspaces(s, cell, batch, err);
     if (status == FM_OK) out->program = fm_program_hash(&s->program);

@@ -27,7 +27,7 @@
 
 fm_status fm_worker_start(const char *path, const struct fm_worker_options *options, struct fm_worker **out, struct fm_err *err)
 {
-    char name[4096], count[16], device[128], threads_option[] = "--threads", device_option[] = "--device", *argv[6];
+    char name[4096], count[16], device[1024], threads_option[] = "--threads", device_option[] = "--device", *argv[6];
     size_t n = 0;
     *out = NULL;
     if (strlen(path) >= sizeof name)

@@ -9,7 +9,8 @@
 #define LT_BYTES INT64_C(1048576)       /* CUBLASLT_WORKSPACE_SIZE's default, rule 46 */
 
 struct fm_backend {
-    struct fm_spec_device *device;
+    struct fm_spec_device *device;      /* made at the first question: it loads half of cuDNN */
+    char *description;
     struct fm_workspaces known;         /* answered before: a cell's next question has most problems of the last */
     char name[FM_TEXT_BYTES], version[32];
     int capability;
@@ -20,6 +21,7 @@ static void spec_close(struct fm_backend *b)
 {
     if (!b) return;
     fm_spec_device_close(b->device);
+    fm_free(b->description);
     fm_workspaces_release(&b->known);
     fm_free(b);
 }
@@ -52,10 +54,10 @@ static fm_status spec_open(const struct fm_backend_config *config, struct fm_bac
     if (!b) return FM_FAIL(err, FM_NOMEM, "spec backend");
     fm_spec_cudnn_version(b->version, sizeof b->version);
     fm_status status = read_description(b, config->device, err);
-    if (status == FM_OK && b->capability < FM_SPEC_CAPABILITY_MIN)
-        status = FM_FAIL(err, FM_UNSUPPORTED, "cuDNN %s plans for sm_%d and later, not for sm_%d", b->version,
-                         FM_SPEC_CAPABILITY_MIN, b->capability);
-    if (status == FM_OK) status = fm_spec_device_open(config->device, &b->device, err);
+    if (status == FM_OK) {
+        b->description = fm_strdup(config->device);
+        if (!b->description) status = FM_FAIL(err, FM_NOMEM, "spec backend");
+    }
     if (status != FM_OK) {
         spec_close(b);
         return status;
@@ -64,9 +66,17 @@ static fm_status spec_open(const struct fm_backend_config *config, struct fm_bac
     return FM_OK;
 }
 
+static fm_status check_capability(const struct fm_backend *b, struct fm_err *err)
+{
+    if (b->capability >= FM_SPEC_CAPABILITY_MIN) return FM_OK;
+    return FM_FAIL(err, FM_UNSUPPORTED, "cuDNN %s plans for sm_%d and later; for sm_%d one up to 9.10 with CUDA 12 does",
+                   b->version, FM_SPEC_CAPABILITY_MIN, b->capability);
+}
+
 static fm_status spec_info(struct fm_backend *b, struct fm_device_info *out, struct fm_err *err)
 {
-    (void)err;
+    fm_status status = check_capability(b, err);
+    if (status != FM_OK) return status;
     *out = (struct fm_device_info){ .total_bytes = b->total_bytes, .free_bytes = b->total_bytes };
     (void)snprintf(out->id, sizeof out->id, "spec");
     (void)snprintf(out->name, sizeof out->name, "%s", b->name);
@@ -83,8 +93,11 @@ static fm_status conv_candidates(struct fm_backend *b, const struct fm_problem *
         return FM_FAIL(err, FM_UNSUPPORTED, "spec: a convolution of %d dimensions", problem->operand[problem->n_out].ndim);
     if (fm_operand_numel(&problem->operand[0]) == 0) return FM_OK;
     if (fm_spec_is_depthwise_kernel(problem)) return FM_OK;
+    fm_status status = check_capability(b, err);
+    if (status == FM_OK && !b->device) status = fm_spec_device_open(b->description, &b->device, err);
+    if (status != FM_OK) return status;
     fm_spec_conv(problem, &conv);
-    fm_status status = fm_spec_conv_candidates(b->device, &conv, out, err);
+    status = fm_spec_conv_candidates(b->device, &conv, out, err);
     if (status != FM_OK || out->count) return status;
     return FM_FAIL(err, FM_UNSUPPORTED, "cuDNN %s has no engine for this %s convolution on sm_%d", b->version,
                    fm_dtype_name(conv.dtype), b->capability);

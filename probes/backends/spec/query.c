@@ -3,6 +3,7 @@
 #include "tuner/base/memory.h"
 
 #include <cudnn.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -254,6 +255,17 @@ fm_status fm_spec_conv_candidates(const struct fm_spec_device *device, const str
 
 /* ---- the device ---- */
 
+/* Each question for the fallback list loads the run-time compiler, looks for a driver and unloads it again, which takes most
+ * of the question's time. Held open, it is loaded once. Answers are the same; without it they only take longer. */
+static void hold_compiler(void)
+{
+    static void *held;
+    char name[32];
+    if (held) return;
+    (void)snprintf(name, sizeof name, "libnvrtc.so.%zu", cudnnGetCudartVersion() / 1000);
+    held = dlopen(name, RTLD_LAZY | RTLD_LOCAL);
+}
+
 fm_status fm_spec_device_open(const char *json, struct fm_spec_device **out, struct fm_err *err)
 {
     *out = NULL;
@@ -265,6 +277,7 @@ fm_status fm_spec_device_open(const char *json, struct fm_spec_device **out, str
                                           (int64_t)strlen(json) + 1, json);
     if (status == CUDNN_STATUS_SUCCESS) status = cudnnBackendFinalize(device->description);
     if (status == CUDNN_STATUS_SUCCESS) {
+        hold_compiler();
         *out = device;
         return FM_OK;
     }
