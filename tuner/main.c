@@ -1,6 +1,7 @@
 #include "tuner/commands.h"
 
 #include "tuner/base/log.h"
+#include "tuner/base/memory.h"
 #include "tuner/options.h"
 
 #include <signal.h>
@@ -14,12 +15,15 @@ static void let_threads_sleep(void)
     if (!getenv("OMP_WAIT_POLICY")) (void)setenv("GOMP_SPINCOUNT", "20000", 0);
 }
 
+#define KEPT_BYTES ((size_t)64 << 20)       /* more than the graph, program and lowering of a plan take */
+
 int main(int argc, char **argv)
 {
     struct fm_options options;
     struct fm_err err = { 0 };
     (void)signal(SIGPIPE, SIG_IGN);
     let_threads_sleep();
+    fm_memory_keep(KEPT_BYTES);
     fm_status status = fm_options_parse(argc, argv, &options, &err);
     if (status == FM_OK) status = fm_command(&options, &err);
     if (status != FM_OK) fm_log(status == FM_INTERRUPTED ? FM_LOG_WARN : FM_LOG_ERROR, "%s", err.text[0] ? err.text : fm_status_text(status));

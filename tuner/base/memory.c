@@ -3,6 +3,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <limits.h>
+#include <malloc.h>
+#endif
 
 _Thread_local struct fm_fault fm_fault;
 _Thread_local long fm_memory_live;
@@ -66,4 +70,15 @@ void *fm_grow(void *items, size_t *capacity, size_t want, size_t item_bytes)
     void *moved = fm_realloc(items, room, item_bytes);
     if (moved) *capacity = room;
     return moved;
+}
+
+void fm_memory_keep(size_t bytes)
+{
+#ifdef __GLIBC__
+    enum { LARGEST_MMAP_THRESHOLD = 32 << 20 };     /* glibc takes no more */
+    (void)mallopt(M_TRIM_THRESHOLD, bytes < INT_MAX ? (int)bytes : INT_MAX);
+    (void)mallopt(M_MMAP_THRESHOLD, bytes < LARGEST_MMAP_THRESHOLD ? (int)bytes : LARGEST_MMAP_THRESHOLD);
+#else
+    (void)bytes;
+#endif
 }

@@ -7,18 +7,20 @@
 
 #define MAX_OPERANDS 20
 
+/* field by field into its place: a temporary would be read back in wider pieces than it was written, which stalls */
 static inline void fill_operand(struct fm_operand *o, const struct tensor *x)
 {
     if (!x) {
         *o = (struct fm_operand){ .storage = FM_NONE };
         return;
     }
-    *o = (struct fm_operand){ .storage = x->store->id,
-                              .dtype = x->dtype,
-                              .ndim = x->ndim,
-                              .channels = x->store->channels,
-                              .spatial = x->store->spatial,
-                              .offset = x->offset };
+    o->storage = x->store->id;
+    o->dtype = x->dtype;
+    o->ndim = x->ndim;
+    o->reserved = 0;
+    o->channels = x->store->channels;
+    o->spatial = x->store->spatial;
+    o->offset = x->offset;
     memcpy(o->size, x->size, sizeof o->size);
     memcpy(o->stride, x->stride, sizeof o->stride);
 }
@@ -79,42 +81,44 @@ void record_unary(struct lower *l, enum fm_unary mode, double alpha, double beta
 }
 
 /* the operand as seen by a result of these sizes: missing and size-1 dimensions get stride 0 */
-static struct fm_operand broadcast(const struct tensor *x, const struct tensor *y)
+static inline void fill_broadcast(struct fm_operand *o, const struct tensor *x, const struct tensor *y)
 {
-    struct fm_operand o = operand_of(x), from = o;
-    if (!x || !y) return o;
     uint32_t lead = y->ndim - x->ndim;
-    o.ndim = y->ndim;
+    fill_operand(o, x);
+    o->ndim = y->ndim;
     for (uint32_t d = 0; d < y->ndim; d++) {
-        bool there = d >= lead && (from.size[d - lead] != 1 || y->size[d] == 1);
-        o.size[d] = y->size[d];
-        o.stride[d] = there ? from.stride[d - lead] : 0;
+        bool there = d >= lead && (x->size[d - lead] != 1 || y->size[d] == 1);
+        o->size[d] = y->size[d];
+        o->stride[d] = there ? x->stride[d - lead] : 0;
     }
-    return o;
 }
 
 void record_binary(struct lower *l, enum fm_binary mode, double alpha, struct tensor *y, struct tensor *a,
                    struct tensor *b)
 {
     struct fm_attr attr = { .mode = (uint8_t)mode, .alpha = alpha };
+    struct fm_operand operand[3];
     if (failed(l) || !y || !a || !b) return;
-    record_operands(l, FM_K_BINARY, &attr, (struct fm_operand[]){ operand_of(y), broadcast(a, y), broadcast(b, y) }, 1,
-                    2);
+    fill_operand(&operand[0], y);
+    fill_broadcast(&operand[1], a, y);
+    fill_broadcast(&operand[2], b, y);
+    record_operands(l, FM_K_BINARY, &attr, operand, 1, 2);
 }
 
 void record_sum(struct lower *l, double alpha, struct tensor *y, const struct tensor *x, uint32_t dims)
 {
     if (failed(l) || !y || !x) return;
-    struct fm_operand out = operand_of(y), from = out;
+    struct fm_operand operand[2], *out = &operand[0];
     uint32_t k = 0;
     bool keepdim = y->ndim == x->ndim;
-    out.ndim = x->ndim;
+    fill_operand(out, y);
+    fill_operand(&operand[1], x);
+    out->ndim = x->ndim;
     for (uint32_t d = 0; d < x->ndim; d++) {
         bool reduced = dims >> d & 1;
-        out.size[d] = reduced ? 1 : x->size[d];
-        out.stride[d] = reduced ? 0 : from.stride[keepdim ? d : k];
+        out->size[d] = reduced ? 1 : x->size[d];
+        out->stride[d] = reduced ? 0 : y->stride[keepdim ? d : k];
         if (!reduced || keepdim) k++;
     }
-    record_operands(l, FM_K_SUM, &(struct fm_attr){ .alpha = alpha }, (struct fm_operand[]){ out, operand_of(x) }, 1,
-                    1);
+    record_operands(l, FM_K_SUM, &(struct fm_attr){ .alpha = alpha }, operand, 1, 1);
 }

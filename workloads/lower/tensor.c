@@ -290,8 +290,9 @@ struct tensor *new_view(struct lower *l, struct tensor *x, const int64_t *size, 
         y->size[d] = size[d];
         y->stride[d] = stride[d];
     }
+    if (!y->store->channels) return y;
     struct fm_operand view = operand_of(y);
-    if (view.channels && !fm_operand_channels_last(&view)) become_plain(l, y->store);
+    if (!fm_operand_channels_last(&view)) become_plain(l, y->store);
     return y;
 }
 
