@@ -7,6 +7,7 @@
  * again, as a search does. "workspaces": every call that may need one finds a candidate of 1 MiB. */
 #include "probes/memory/planner.h"
 #include "tuner/base/clock.h"
+#include "tuner/base/memory.h"
 #include "tuner/campaign/session.h"
 #include "workloads/lower/lower.h"
 #include "workloads/nets/nets.h"
@@ -22,6 +23,7 @@ struct subject {
     const char *key, *value;            /* a setting, or NULL */
     enum fm_dtype autocast;
     bool checkpoint;
+    int64_t capacity_gib;               /* for its max batch */
 };
 
 struct parts { int64_t build_ns, lower_ns, plan_ns; };
@@ -113,13 +115,12 @@ static fm_status run(const struct subject *s, struct fm_err *err)
 
 /* ---- the max batch of a cell ---- */
 
-#define CELL_CAPACITY_BYTES (INT64_C(80) << 30)
 #define CELL_BATCHES 96                 /* the table of workspaces answers up to this batch; the limit of the search */
 
 /* a device that is never asked: what it would answer is in the table */
-static fm_status open_table(struct fm_session *s, const struct fm_cell *cell, struct fm_err *err)
+static fm_status open_table(struct fm_session *s, const struct fm_cell *cell, int64_t capacity_bytes, struct fm_err *err)
 {
-    *s = (struct fm_session){ .backend = "table", .capacity_bytes = CELL_CAPACITY_BYTES, .cache = { .fd = -1 } };
+    *s = (struct fm_session){ .backend = "table", .capacity_bytes = capacity_bytes, .cache = { .fd = -1 } };
     fm_status status = FM_OK;
     struct fm_workspace_entry entry = { .candidates = { .count = 1, .item = { { .workspace_bytes = MIB } } } };
     for (int64_t batch = 1; batch <= CELL_BATCHES && status == FM_OK; batch++) {
@@ -144,7 +145,7 @@ static fm_status measure_cell(const struct subject *s, bool cold, struct fm_err 
     if (status == FM_OK) status = fm_cell_set(&cell, FM_STRATEGY_PRECISION, precision, err);
     if (status == FM_OK && s->checkpoint) status = fm_cell_set(&cell, FM_STRATEGY_CHECKPOINT, "blocks", err);
     if (status != FM_OK) return status;
-    status = open_table(&session, &cell, err);
+    status = open_table(&session, &cell, s->capacity_gib << 30, err);
     int64_t start_ns = fm_now_ns(fm_clock_system()), spent_ns = 0, times = 0;
     for (; spent_ns < RUN_NS && status == FM_OK; times++) {
         if (cold) {
@@ -165,10 +166,11 @@ static fm_status measure_cell(const struct subject *s, bool cold, struct fm_err 
 int main(int argc, char **argv)
 {
     const struct subject subjects[] = {
-        { &fm_denseunet3d, NULL, NULL, FM_F32, false },        { &fm_denseunet3d, NULL, NULL, FM_F16, true },
-        { &fm_segformer, "variant", "b0", FM_F32, false },     { &fm_segformer, "variant", "b5", FM_F32, false },
-        { &fm_segformer, "variant", "b5", FM_BF16, true },
+        { &fm_denseunet3d, NULL, NULL, FM_F32, false, 80 },  { &fm_denseunet3d, NULL, NULL, FM_F16, true, 80 },
+        { &fm_segformer, "variant", "b0", FM_F32, false, 8 }, { &fm_segformer, "variant", "b5", FM_F32, false, 24 },
+        { &fm_segformer, "variant", "b5", FM_BF16, true, 24 },
     };
+    fm_memory_keep((size_t)64 << 20);                  /* as the command does */
     for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++) {
         struct fm_err err = { 0 };
         if (argc > 1 && strcmp(argv[1], subjects[i].workload->name) != 0) continue;
