@@ -212,14 +212,23 @@ static int step_of(const struct editor *ed)
     return 2;
 }
 
-/* Behind the line on which the mapping's last value ends; *closed: that line has a newline */
-static size_t after_last(const struct editor *ed, size_t mapping, bool *closed)
+/* the node that ends a block collection: its last child's last child, ... */
+static size_t last_of(const struct fm_doc *doc, size_t node)
 {
-    const struct fm_doc *doc = ed->doc;
-    size_t last = mapping, at = doc->node[mapping].end;
-    while (doc->node[last].last != FM_DOC_NONE && !doc->node[last].flow) last = doc->node[last].last;
-    bool block = doc->node[last].kind == FM_DOC_SCALAR && doc->node[last].style == FM_DOC_BLOCK;
-    if (block && at > 0 && (doc->text[at - 1] == '\n' || doc->text[at - 1] == '\r')) {
+    while (doc->node[node].last != FM_DOC_NONE && !doc->node[node].flow) node = doc->node[node].last;
+    return node;
+}
+
+static bool is_block_text(const struct fm_doc_node *n)
+{
+    return n->kind == FM_DOC_SCALAR && n->style == FM_DOC_BLOCK;
+}
+
+/* Behind the line on which a node ends; *closed: that line has a newline. A block of text ends with its own. */
+static size_t after_line(const struct fm_doc *doc, const struct fm_doc_node *last, bool *closed)
+{
+    size_t at = last->end;
+    if (is_block_text(last) && at > 0 && (doc->text[at - 1] == '\n' || doc->text[at - 1] == '\r')) {
         *closed = true;
         return at;
     }
@@ -249,7 +258,10 @@ static fm_status add_to_block(struct editor *ed, size_t mapping, size_t node)
     for (size_t i = line_start(ed, key->start); i < key->start; i++)
         if (doc->text[i] != ' ' && doc->text[i] != '-')
             return fm_doc_fail(doc, doc->node[mapping].first, ed->err, "a key in a form that nothing can be added to; write it as 'key: value' on a line");
-    size_t at = after_last(ed, mapping, &closed);
+    size_t last = last_of(doc, mapping);
+    size_t at = after_line(doc, &doc->node[last], &closed);
+    if (!closed && is_block_text(&doc->node[last]))
+        return fm_doc_fail(doc, last, ed->err, "the file ends within this block of text, without a newline; add one");
     insert_lines(ed, node, at, closed, (int)column);
     return FM_OK;
 }

@@ -7,7 +7,7 @@
  * Refused with file:line:column, and nothing is changed: a value of another kind (a list or mapping for a number, text for
  * a number, ...; null is replaced); a key that is there twice; a value or parent that is an alias, or has an anchor or a
  * tag, since other places hang on it; a missing parent in a mapping with a merge key ('<<'), which may have it; a text in
- * block style. A number's list must have as many numbers.
+ * block style; a file that ends within such a block without a newline, where a line behind it would lengthen it. A list must have as many numbers.
  *
  * Afterwards the new text is read again and must say what was asked for; else FM_FAILED, which is a bug of fillmark. */
 #ifndef FM_RESULTS_EXPORT_FORMATS_EDIT_H
