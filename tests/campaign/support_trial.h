@@ -8,6 +8,18 @@
 
 #define FM_TRIAL_CELLS 8
 
+/* of sweeps: each step starts processes, which takes long where sanitizers are in them */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FM_TRIAL_STRIDE 7
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define FM_TRIAL_STRIDE 7
+#endif
+#endif
+#ifndef FM_TRIAL_STRIDE
+#define FM_TRIAL_STRIDE 1
+#endif
+
 struct fm_trial {
     struct fm_session session;
     struct fm_cell cell[FM_TRIAL_CELLS];

@@ -75,8 +75,8 @@ static void one_allocation_fails(void **state)
     /* a sample of the points: a few in each part of a campaign. No cache: what devices answered is asked again */
     const char *more = getenv("FM_FAULT_SAMPLES");
     assert_int_equal(setenv("FILLMARK_CACHE_DIR", "/dev/null/none", 1), 0);
-    sweep((const char *const[]){ "edge=64", NULL }, false, more ? strtol(more, NULL, 10) : 50);
-    sweep((const char *const[]){ "val_batch=max", NULL }, true, 15);
+    sweep((const char *const[]){ "edge=64", NULL }, false, more ? strtol(more, NULL, 10) : 50 / FM_TRIAL_STRIDE);
+    sweep((const char *const[]){ "val_batch=max", NULL }, true, 15 / FM_TRIAL_STRIDE);
     cJSON_InitHooks(NULL);
 }
 

@@ -106,14 +106,19 @@ static void cut_at_every_record(void **state)
     open_trial(&whole);
     run(&whole);
     assert_in_range(whole.lines, 30, 100);
-    for (size_t cut = 0; cut <= whole.lines; cut++) {
+    for (size_t cut = 0; cut <= whole.lines; cut += FM_TRIAL_STRIDE) {
         open_trial(&t);
         copy_lines(&whole, cut, &t);
         run(&t);
         assert_same_end(&whole, &t, 1);
-        if (cut == whole.lines) assert_int_equal(t.totals.probes, 0);
         fm_trial_close(&t);
     }
+    /* and a campaign that is over has nothing left to do */
+    size_t probes = fm_trial_count(&whole, "start", FM_TRIAL_CELLS);
+    assert_int_equal(whole.totals.probes, probes);
+    run(&whole);
+    assert_int_equal(whole.totals.probes, 0);
+    assert_int_equal(fm_trial_count(&whole, "start", FM_TRIAL_CELLS), probes);
     fm_trial_close(&whole);
 }
 
@@ -124,7 +129,7 @@ static void cut_many_times(void **state)
     struct fm_trial whole, t;
     open_trial(&whole);
     run(&whole);
-    for (uint64_t k = 0; k < 2; k++) {
+    for (uint64_t k = 0; k < (FM_TRIAL_STRIDE == 1 ? 2 : 1); k++) {
         size_t cut = 0, deaths = 0;
         open_trial(&t);
         for (run(&t); deaths < 40; deaths++, run(&t)) {

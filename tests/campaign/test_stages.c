@@ -111,7 +111,7 @@ static void what_does_not_fit_into_the_time_is_skipped(void **state)
     run(&t);
     size_t all = fm_trial_probes(entry);
     fm_trial_close(&t);
-    for (size_t budget = 1; budget <= all + 1; budget++) {
+    for (size_t budget = 1; budget <= all + 1; budget += FM_TRIAL_STRIDE) {
         fm_trial_open(&t, words);
         t.config.launches = 2;
         t.probe_ns = 1000;
@@ -215,7 +215,7 @@ static void cancelled_at_every_record(void **state)
     size_t lines = t.lines, probes = fm_trial_probes(entry), last_start = lines;
     while (strcmp(fm_words(t.line[last_start - 1], "kind"), "start") != 0) last_start--;
     fm_trial_close(&t);
-    for (size_t at = 1; at < lines; at++) {
+    for (size_t at = 1; at < lines; at += FM_TRIAL_STRIDE) {
         struct fm_err err = { 0 };
         fm_trial_open(&t, words);
         t.config.learn = true;
