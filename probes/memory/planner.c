@@ -84,3 +84,27 @@ fm_status fm_planner_run(struct fm_planner *planner, const struct fm_program *pr
     fm_replay_release(&r);
     return status;
 }
+
+static int64_t smallest_workspace(const struct fm_workspaces *workspaces, uint64_t key)
+{
+    const struct fm_workspace_entry *entry = workspaces && key ? fm_workspaces_find(workspaces, key) : NULL;
+    if (!entry || !entry->candidates.count) return 0;
+    int64_t least_bytes = INT64_MAX;
+    for (uint32_t i = 0; i < entry->candidates.count; i++)
+        if (entry->candidates.item[i].workspace_bytes < least_bytes) least_bytes = entry->candidates.item[i].workspace_bytes;
+    return least_bytes;
+}
+
+int64_t fm_plan_least_bytes(const struct fm_program *p, const struct fm_workspaces *workspaces)
+{
+    int64_t live_bytes = 0, least_bytes = 0;
+    for (size_t i = 0; i < p->instr_count; i++) {
+        const struct fm_instr *instr = &p->instr[i];
+        int64_t call_bytes = 0;
+        if (instr->kind == FM_ALLOC) live_bytes += fm_counted_bytes(&p->storage[instr->a]);
+        else if (instr->kind == FM_FREE) live_bytes -= fm_counted_bytes(&p->storage[instr->a]);
+        else if (instr->kind == FM_CALL) call_bytes = smallest_workspace(workspaces, p->call[instr->a].key);
+        if (live_bytes + call_bytes > least_bytes) least_bytes = live_bytes + call_bytes;
+    }
+    return least_bytes;
+}

@@ -30,4 +30,8 @@ void fm_planner_release(struct fm_planner *planner);
 fm_status fm_planner_run(struct fm_planner *planner, const struct fm_program *program, const struct fm_workspaces *workspaces,
                          int64_t capacity_bytes, struct fm_plan *out, struct fm_err *err) FM_MUST_USE;
 
+/* What no allocator can do without: the most bytes of storages alive at once, each rounded up to a block, with the smallest
+ * workspace of the call they are for. Never more than an allocator reserves where the program fits; nothing is replayed. */
+int64_t fm_plan_least_bytes(const struct fm_program *program, const struct fm_workspaces *workspaces);
+
 #endif

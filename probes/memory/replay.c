@@ -55,11 +55,6 @@ static fm_status oom(struct fm_replay *r, uint32_t instr, int64_t bytes, fm_stat
     return status;
 }
 
-static inline int64_t counted(const struct fm_storage *s)
-{
-    return (s->bytes + FM_BLOCK_MIN_BYTES - 1) & ~(int64_t)(FM_BLOCK_MIN_BYTES - 1);
-}
-
 static inline fm_status replay_alloc(struct fm_replay *r, const struct fm_allocator_stats *stats, uint32_t instr,
                                      struct fm_peak *peak, struct fm_err *err)
 {
@@ -69,7 +64,7 @@ static inline fm_status replay_alloc(struct fm_replay *r, const struct fm_alloca
     fm_status status = fm_allocator_alloc(r->allocator, s->bytes, 0, &r->block[storage], err);
     if (status != FM_OK) return oom(r, instr, s->bytes, status);
     r->live_bytes[s->kind] += stats->allocated_bytes - before_bytes;
-    r->counted_bytes += counted(s);
+    r->counted_bytes += fm_counted_bytes(s);
     if (r->counted_bytes > peak->counted_bytes) peak->counted_bytes = r->counted_bytes;
     note_peak(r, stats, peak, instr);
     return FM_OK;
@@ -81,7 +76,7 @@ static inline void replay_free(struct fm_replay *r, const struct fm_allocator_st
     int64_t before_bytes = stats->allocated_bytes;
     fm_allocator_free(r->allocator, r->block[storage]);
     r->block[storage] = FM_BLOCK_NONE;
-    r->counted_bytes -= counted(s);
+    r->counted_bytes -= fm_counted_bytes(s);
     r->live_bytes[s->kind] -= before_bytes - stats->allocated_bytes;
 }
 

@@ -16,9 +16,15 @@
 enum { FM_BREAKDOWN_WORKSPACE = FM_STORAGE_KIND_COUNT, FM_BREAKDOWN_COUNT };
 const char *fm_breakdown_name(int kind);
 
+/* a storage rounded up to a block: what PyTorch's own accounting counts (rule 48) */
+static inline int64_t fm_counted_bytes(const struct fm_storage *storage)
+{
+    return (storage->bytes + FM_BLOCK_MIN_BYTES - 1) & ~(FM_BLOCK_MIN_BYTES - 1);
+}
+
 struct fm_peak {
     int64_t allocated_bytes, reserved_bytes;        /* the allocator's: whole blocks, segments */
-    int64_t counted_bytes; /* storages, each rounded up to 512: PyTorch's own accounting (rule 48) */
+    int64_t counted_bytes;                          /* storages: fm_counted_bytes */
     int64_t workspace_bytes;                        /* largest workspace taken */
     int64_t breakdown_bytes[FM_BREAKDOWN_COUNT];    /* at the peak of allocated */
     uint32_t instr;                                 /* where allocated peaked */

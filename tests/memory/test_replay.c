@@ -109,6 +109,7 @@ static void workspaces_retreat(void **state)
     struct fm_err err = { 0 };
     struct fm_workspace_entry e = entry_of(small_program(&p), 3, (int64_t[]){ 1024 * MIB, 64 * MIB, 2 * MIB });
     assert_int_equal(fm_workspaces_add(&table, &e, &err), FM_OK);
+    assert_int_equal(fm_plan_least_bytes(&p, &table), 19 * MIB + 512);      /* with the smallest one */
     static const struct { int64_t capacity, workspace; } rows[] = { { 2048, 1024 }, { 128, 64 }, { 48, 2 } };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_int_equal(fm_planner_run(&planner, &p, &table, rows[i].capacity * MIB, &plan, &err), FM_OK);
@@ -256,6 +257,8 @@ static void known_states_are_left_out(void **state)
         random_section(&p, FM_SECTION_VAL_EXIT, seed + 1000, kept_val, true);
         finish(&p);
         assert_int_equal(fm_planner_run(&planner, &p, NULL, INT64_MAX, &plan, &err), FM_OK);
+        int64_t train_bytes = plan.train.counted_bytes, val_bytes = plan.val.counted_bytes;
+        assert_int_equal(fm_plan_least_bytes(&p, NULL), train_bytes > val_bytes ? train_bytes : val_bytes);
         fm_allocator_clear(&planner.allocator);
         struct fm_replay r = { .program = &p, .allocator = &planner.allocator };
         knew[whole_probe(&r)]++;

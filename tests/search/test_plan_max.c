@@ -48,7 +48,7 @@ static fm_status need(void *context, int64_t batch, struct fm_plan_need *out, st
     if (c->count == c->fail_at) return FM_FAIL(err, FM_NOMEM, "evaluation %d", c->count);
     out->bytes = bytes_at(c, batch);
     out->fits = out->bytes <= c->capacity;
-    if (c->shape == MUTE) out->bytes = 0;
+    if (c->shape == MUTE || (out->verdict_only && !out->fits)) out->bytes = 0;
     if (c->least) out->least_bytes = c->fixed + c->slope * (uint64_t)batch;
     assert_true(c->count < 1024);
     for (int i = 0; i < c->count; i++) assert_int_not_equal(c->seen[i].batch, batch);

@@ -192,8 +192,9 @@ static fm_status learn_workspaces(struct fm_session *s, const struct fm_cell *ce
 
 /* ---- plans ---- */
 
-fm_status fm_session_plan(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_planned *out,
-                          struct fm_err *err)
+/* verdict_only: the program's hash is left out and, where it does not fit, needed_bytes, which is a plan of its own */
+static fm_status plan(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, bool verdict_only,
+                      struct fm_planned *out, struct fm_err *err)
 {
     *out = (struct fm_planned){ 0 };
     s->question_outcome = FM_OUTCOME_ok;
@@ -201,23 +202,26 @@ fm_status fm_session_plan(struct fm_session *s, const struct fm_cell *cell, stru
     if (status == FM_OK) status = fm_cell_lower(cell, batch, &s->program, err);
     bool bare = is_none(s) || s->without_workspaces;
     if (status == FM_OK && !bare) status = learn_workspaces(s, cell, batch, err);
-    if (status == FM_OK) out->program = fm_program_hash(&s->program);
+    if (status == FM_OK && !verdict_only) out->program = fm_program_hash(&s->program);
     if (status == FM_OK && s->config.gpu && strcmp(cell->value[FM_STRATEGY_ACCOUNTING], "eager") == 0)
         status = fm_absent_add_blas(&s->program, s->config.gpu->capability, err);
     if (status != FM_OK) return status;
     const struct fm_workspaces *workspaces = bare ? NULL : &s->workspaces;
     status = fm_planner_run(&s->planner, &s->program, workspaces, s->capacity_bytes, &out->plan, err);
     if (status != FM_OK) return status;
-    const struct fm_plan *needed = &out->plan;
-    struct fm_plan unlimited;
-    if (!out->plan.fits) {
-        status = fm_planner_run(&s->planner, &s->program, workspaces, INT64_MAX, &unlimited, err);
-        needed = &unlimited;
-    }
-    const struct fm_peak *train = &needed->train, *val = &needed->val;
+    out->least_bytes = fm_plan_least_bytes(&s->program, workspaces);
+    struct fm_plan unlimited = out->plan;
+    if (!out->plan.fits && verdict_only) return FM_OK;
+    if (!out->plan.fits) status = fm_planner_run(&s->planner, &s->program, workspaces, INT64_MAX, &unlimited, err);
+    const struct fm_peak *train = &unlimited.train, *val = &unlimited.val;
     out->needed_bytes = val->reserved_bytes > train->reserved_bytes ? val->reserved_bytes : train->reserved_bytes;
-    out->least_bytes = val->allocated_bytes > train->allocated_bytes ? val->allocated_bytes : train->allocated_bytes;
     return status;
+}
+
+fm_status fm_session_plan(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_planned *out,
+                          struct fm_err *err)
+{
+    return plan(s, cell, batch, false, out, err);
 }
 
 struct query {
@@ -233,7 +237,7 @@ static fm_status need(void *context, int64_t batch, struct fm_plan_need *out, st
     struct fm_cell_batch b = { .train = q->train_batch ? q->train_batch : batch };
     b.val = q->train_batch ? batch : fm_cell_val_batch(q->cell, batch);
     struct fm_err why = { 0 };
-    fm_status status = fm_session_plan(q->session, q->cell, b, &planned, &why);
+    fm_status status = plan(q->session, q->cell, b, out->verdict_only, &planned, &why);
     /* too large for the network or the device to be built at all: smaller batches may be fine */
     if (batch > 1 && (status == FM_UNSUPPORTED || status == FM_INVALID)) {
         *out = (struct fm_plan_need){ .fits = false };

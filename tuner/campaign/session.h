@@ -54,7 +54,7 @@ fm_status fm_session_worker(const struct fm_session *session, struct fm_worker *
 struct fm_planned {
     struct fm_plan plan;            /* within the capacity; an OOM is data */
     int64_t needed_bytes;           /* reserved if there were no capacity; = the plan's when it fits */
-    int64_t least_bytes;            /* allocated likewise: no fragmentation, so it grows with the batch */
+    int64_t least_bytes;            /* fm_plan_least_bytes: no fragmentation, so it grows with the batch */
     uint64_t program;               /* hash of the step program */
     uint64_t keys;                  /* problems in it */
 };

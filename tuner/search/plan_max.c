@@ -24,7 +24,7 @@ struct finder {
 };
 
 /* each batch once; *need is where its answer is kept */
-static fm_status ask(struct finder *f, int64_t batch, const struct evaluation **out, struct fm_err *err)
+static fm_status ask(struct finder *f, int64_t batch, bool verdict_only, const struct evaluation **out, struct fm_err *err)
 {
     for (int i = 0; i < f->count; i++) {
         *out = &f->done[i];
@@ -33,7 +33,7 @@ static fm_status ask(struct finder *f, int64_t batch, const struct evaluation **
     assert(f->count < EVALUATIONS_MAX);
     struct evaluation *e = &f->done[f->count];
     *out = e;
-    *e = (struct evaluation){ .batch = batch };
+    *e = (struct evaluation){ .batch = batch, .need.verdict_only = verdict_only };
     fm_status status = f->query->need(f->query->context, batch, &e->need, err);
     f->count += status == FM_OK;
     return status;
@@ -42,7 +42,7 @@ static fm_status ask(struct finder *f, int64_t batch, const struct evaluation **
 static fm_status evaluate(struct finder *f, int64_t batch, struct fm_err *err)
 {
     const struct evaluation *e;
-    fm_status status = ask(f, batch, &e, err);
+    fm_status status = ask(f, batch, false, &e, err);
     if (status != FM_OK) return status;
     if (e->need.fits) {
         f->fit_before = f->fit;
@@ -138,7 +138,7 @@ static fm_status look_ahead(struct finder *f, bool *found, struct fm_err *err)
     if (last > f->query->max_batch) last = f->query->max_batch;
     while (at.batch < last && at.need.least_bytes && at.need.least_bytes <= f->query->capacity_bytes) {
         const struct evaluation *next;
-        fm_status status = ask(f, at.batch + 1, &next, err);
+        fm_status status = ask(f, at.batch + 1, true, &next, err);
         if (status != FM_OK) return status;
         at = *next;
         if (!at.need.fits) continue;

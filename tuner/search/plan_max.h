@@ -21,6 +21,7 @@
 #define FM_PLAN_MAX_AHEAD 12
 
 struct fm_plan_need {
+    bool verdict_only;          /* given: `bytes` is not looked at unless it fits */
     uint64_t bytes;             /* what the batch would take; 0 if not known: only slows the search */
     uint64_t least_bytes;       /* a part of it that never shrinks as the batch grows; 0: not known */
     bool fits;                  /* the verdict; it counts, not the bytes */
