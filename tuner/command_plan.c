@@ -120,19 +120,7 @@ static fm_status print_plans(const struct fm_result *result, struct fm_err *err)
     return status;
 }
 
-static fm_status fold_and_print(const struct fm_options *o, struct fm_records *records, struct fm_err *err)
-{
-    struct fm_result result;
-    cJSON *end = fm_record_end(&(struct fm_campaign_totals){ 0 }, false);
-    fm_status status = end ? fm_records_add(records, end, err) : FM_FAIL(err, FM_NOMEM, "a record");
-    if (status == FM_OK) status = fm_result_fold(records, &result, err);
-    if (status != FM_OK) return status;
-    status = o->json ? fm_print_result(&result, true, err) : print_plans(&result, err);
-    fm_result_release(&result);
-    return status;
-}
-
-fm_status fm_command_plan(const struct fm_options *o, struct fm_err *err)
+fm_status fm_plan_records(const struct fm_options *o, struct fm_records *out, struct fm_err *err)
 {
     struct planning p = { .options = o };
     struct fm_gpus gpus = { 0 };
@@ -151,10 +139,27 @@ fm_status fm_command_plan(const struct fm_options *o, struct fm_err *err)
         p.session = &session[i];
         status = plan_device(&p, err);
     }
-    if (status == FM_OK) status = fold_and_print(o, &p.records, err);
+    cJSON *end = status == FM_OK ? fm_record_end(&(struct fm_campaign_totals){ 0 }, false) : NULL;
+    if (status == FM_OK) status = end ? fm_records_add(&p.records, end, err) : FM_FAIL(err, FM_NOMEM, "a record");
     while (opened) fm_session_close(&session[--opened]);
     fm_free(session);
     fm_gpus_release(&gpus);
-    fm_records_release(&p.records);
+    if (status != FM_OK) fm_records_release(&p.records);
+    *out = p.records;
+    return status;
+}
+
+fm_status fm_command_plan(const struct fm_options *o, struct fm_err *err)
+{
+    struct fm_records records;
+    struct fm_result result;
+    fm_status status = fm_plan_records(o, &records, err);
+    if (status != FM_OK) return status;
+    status = fm_result_fold(&records, &result, err);
+    if (status == FM_OK) {
+        status = o->json ? fm_print_result(&result, true, err) : print_plans(&result, err);
+        fm_result_release(&result);
+    }
+    fm_records_release(&records);
     return status;
 }

@@ -27,6 +27,7 @@ fm_status fm_command(const struct fm_options *o, struct fm_err *err)
     case FM_COMMAND_REPORT: return fm_command_report(o, err);
     case FM_COMMAND_COMPARE: return fm_command_compare(o, err);
     case FM_COMMAND_EXPORT: return fm_command_export(o, err);
+    case FM_COMMAND_ADVISE: return fm_command_advise(o, err);
     case FM_COMMAND_EXPLAIN: return fm_command_explain(o, err);
     case FM_COMMAND_SHOW_DEVICES: return print(&text, fm_device_table_show(o, &text, err), err);
     case FM_COMMAND_DEVICES: return print(&text, fm_devices_show(o->threads, o->json, &text, err), err);

@@ -14,8 +14,11 @@ fm_status fm_command_report(const struct fm_options *options, struct fm_err *err
 fm_status fm_command_export(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 /* FM_REGRESSION, FM_UNDECIDED, FM_INCOMPARABLE: what was found, for the exit code */
 fm_status fm_command_compare(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
+fm_status fm_command_advise(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 fm_status fm_command_explain(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 
+/* what a plan says, as records of a run; empty after a failure, else the caller releases them */
+fm_status fm_plan_records(const struct fm_options *options, struct fm_records *out, struct fm_err *err) FM_MUST_USE;
 /* the ranked table, or the result as JSON, on stdout */
 fm_status fm_print_result(const struct fm_result *result, bool json, struct fm_err *err) FM_MUST_USE;
 

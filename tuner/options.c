@@ -270,6 +270,11 @@ void fm_options_release(struct fm_options *options)
     fm_free(options->config);
     for (int i = 0; i < FM_OPERANDS_MAX; i++) fm_free(options->operand[i]);
     fm_free(options->out);
+    fm_free(options->headroom);
+    fm_free(options->allow);
+    fm_free(options->objective);
+    fm_free(options->base_lr);
+    fm_free(options->lr_rule);
     fm_free(options->device_file);
     fm_free(options->format);
     fm_free(options->into);

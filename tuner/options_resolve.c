@@ -51,11 +51,11 @@ static bool default_campaign(const struct fm_givens *givens)
 
 static fm_status store_strategy_defaults(const struct fm_givens *givens, struct fm_options *options, struct fm_err *err)
 {
-    bool campaign = default_campaign(givens);
+    bool campaign = default_campaign(givens), advises = givens->command == FM_COMMAND_ADVISE;
     for (int id = 0; id < FM_OPTION_COUNT; id++) {
         const struct fm_option *o = &fm_option_table[id];
         if (o->kind != FM_OPTION_STRATEGY || options->strategy[o->strategy].count) continue;
-        const char *text = campaign && o->campaign ? o->campaign : fm_strategies[o->strategy]->text;
+        const char *text = (campaign || (advises && !fm_strategies[o->strategy]->changes_model)) && o->campaign ? o->campaign : fm_strategies[o->strategy]->text;
         if (!text) continue;            /* each workload's own */
         fm_status status = store_default(givens, (enum fm_option_id)id, text, options, err);
         if (status != FM_OK) return status;
@@ -72,7 +72,7 @@ fm_status fm_options_resolve(const struct fm_givens *givens, struct fm_options *
         for (size_t i = 0; i < givens->count; i++)
             if (givens->item[i].origin == (enum fm_origin)origin && givens->item[i].id != FM_OPTION_SET)
                 FM_TRY(fm_option_store(givens, &givens->item[i], options, err));
-    if (givens->command == FM_COMMAND_EXPLAIN) measures = options->workload.count > 0;      /* else the numbers alone */
+    if (givens->command == FM_COMMAND_EXPLAIN || givens->command == FM_COMMAND_ADVISE) measures = options->workload.count > 0;
     if (measures && !options->workload.count)
         for (size_t i = 0; i < fm_workload_count; i++)
             if (!fm_texts_add(&options->workload, fm_workloads[i]->name)) {

@@ -200,7 +200,8 @@ static fm_status store_device(const struct store *s, size_t index)
     static const char *const names[] = { "cpu", "all", "ref", "none", "cuda:0" };
     const char *text = s->given->value[index].text;
     bool none = strcmp(text, "none") == 0, all = strcmp(text, "all") == 0;
-    bool plan = s->givens->command == FM_COMMAND_PLAN || s->givens->command == FM_COMMAND_EXPORT;
+    bool plan = s->givens->command == FM_COMMAND_PLAN || s->givens->command == FM_COMMAND_EXPORT ||
+                s->givens->command == FM_COMMAND_ADVISE;
     if (none && !plan) return FAIL(s, index, "'none' is for 'fillmark plan': a run needs a device");
     if (!none && !all && strcmp(text, "cpu") != 0 && strcmp(text, "ref") != 0 && !is_gpu(text) && !(plan && is_table_name(text))) {
         const char *near = fm_nearest(text, names, sizeof names / sizeof names[0]);
