@@ -50,6 +50,7 @@ need cmake cmake_is_new_enough
 need libdnnl-dev have_header oneapi/dnnl/dnnl.h
 need libcjson-dev have_header cjson/cJSON.h
 need libyaml-dev have_header yaml.h
+need libsqlite3-dev have_header sqlite3.h
 need libcmocka-dev have_header cmocka.h
 
 if [ ${#missing[@]} -eq 0 ]; then
@@ -71,7 +72,7 @@ case "$system" in
 *)
     fail "missing here (names as in Debian): $packages
 This script installs on Debian 12 and 13 and Ubuntu 22.04 and 24.04 only; this is '$system'.
-Install them by hand (CMake >= 3.22, a C11 compiler, make, oneDNN, cJSON, libyaml, cmocka) and call it again."
+Install them by hand (CMake >= 3.22, a C11 compiler, make, oneDNN, cJSON, libyaml, SQLite, cmocka) and call it again."
     ;;
 esac
 command -v apt-get >/dev/null || fail "missing: $packages; no apt-get on this $system to install them"

@@ -46,7 +46,8 @@ static void put_cell(struct fm_buf *out, const struct fm_result *result, const s
 
 static void put_text(struct fm_grid *grid, size_t column, struct fm_buf *text)
 {
-    fm_grid_put(grid, column, fm_buf_ok(text) ? fm_buf_text(text) : "");
+    if (fm_buf_ok(text)) fm_grid_put(grid, column, fm_buf_text(text));
+    else grid->failed = true;
     fm_buf_release(text);
 }
 
