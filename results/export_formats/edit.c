@@ -37,6 +37,9 @@ static size_t begin(const struct editor *ed)
 static void end(struct editor *ed, size_t from, size_t at, size_t remove)
 {
     assert(ed->changes < CHANGES_MAX);
+    const char *made = fm_buf_text(&ed->pool);
+    /* a comment right behind a bracket or quote would become part of a word */
+    if (ed->doc->text[at + remove] == '#' && ed->pool.bytes > from && !strchr("\r\n", made[ed->pool.bytes - 1])) fm_buf_putc(&ed->pool, ' ');
     ed->change[ed->changes++] = (struct change){ at, remove, from, ed->pool.bytes - from };
 }
 

@@ -234,6 +234,9 @@ static const struct fixed fixed[] = {
     { "a.json", "{}", "{\"trainer\": {\"precision\": \"bf16-mixed\", \"accumulate_grad_batches\": 4}, \"data\": {\"batch_size\": 8}, \"lr\": 0.0001, \"keep\": \"ours\"}" },
     { "a.json", "{\n\t\"trainer\": {\n\t\t\"precision\": \"32\"\n\t},\n\t\"lr\": null\n}\n",
       "{\n\t\"trainer\": {\n\t\t\"precision\": \"bf16-mixed\",\n\t\t\"accumulate_grad_batches\": 4\n\t},\n\t\"lr\": 0.0001,\n\t\"data\": {\n\t\t\"batch_size\": 8\n\t},\n\t\"keep\": \"ours\"\n}\n" },
+    /* a comment without a blank before it */
+    { "a.yaml", "trainer: {z: []# c\n}\ndata: {# d\n}\nlr: 0.0001\nkeep: k\n",
+      "trainer: {z: [], precision: bf16-mixed, accumulate_grad_batches: 4 # c\n}\ndata: {batch_size: 8 # d\n}\nlr: 0.0001\nkeep: k\n" },
     /* no ending says so, but the text is JSON */
     { "config", "{\"trainer\":{\"precision\":16,\"accumulate_grad_batches\":1},\"data\":{\"batch_size\":1},\"lr\":1,\"keep\":0}",
       "{\"trainer\":{\"precision\":\"bf16-mixed\",\"accumulate_grad_batches\":4},\"data\":{\"batch_size\":8},\"lr\":0.0001,\"keep\":0}" },
