@@ -127,6 +127,9 @@ template <class A, int V> struct fm_vector_io {
                 uint32_t bits = p.word[k / 2] >> (k % 2 * 16) & 0xffffu;
                 x[k] = (A)(dtype == FM_F16 ? fm_f16_to_f32((uint16_t)bits) : fm_f32_of(bits << 16));
             }
+        } else if (dtype == FM_I64) {       /* of labels, beside narrower elements */
+#pragma unroll
+            for (int k = 0; k < V; k++) x[k] = (A)((const int64_t *)data)[offset + k];
         } else {
             fm_pack<V, 1> p;
             p.load(data, offset);
@@ -239,6 +242,27 @@ template <class T> static __device__ __forceinline__ T group_sum(T x, int lanes)
     for (int w = 1; w < FM_THREADS / 32; w++) x += part[w];
     __syncthreads();
     return x;
+}
+
+/* the same for the largest; a NaN loses */
+static __device__ __forceinline__ float group_max(float x, int lanes)
+{
+    for (int away = (lanes < 32 ? lanes : 32) / 2; away > 0; away /= 2)
+        x = fmaxf(x, __shfl_xor_sync(FM_ALL_LANES, x, away));
+    if (lanes <= 32) return x;
+    FM_SHARED(float, part, FM_THREADS / 32);
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = x;
+    __syncthreads();
+    x = part[0];
+    for (int w = 1; w < FM_THREADS / 32; w++) x = fmaxf(x, part[w]);
+    __syncthreads();
+    return x;
+}
+
+/* a result of one point; absent operands have the dtype FM_INDEX */
+static __device__ __forceinline__ void store_if(void *data, int dtype, int64_t offset, float x)
+{
+    if (dtype != FM_INDEX) store_one<float>(data, dtype, offset, x);
 }
 
 /* ---- host ---- */

@@ -1,11 +1,12 @@
 /* One kernel for everything that works element by element: it reads views, calls an operation on vectors of elements in
  * registers, and writes views.
  *
- * An operation says how many views it READS and WRITES (views [0, WRITES) are written; those of them that `reads_output`
- * says are read before) and what it does with V elements of each:
- *     template <class A, int V> __device__ void operator()(A (&x)[N][V], int64_t index, int64_t step) const
- * x[v] are the elements of view v; index and step say the logical index of the first element and from one to the next
- * where the operation has INDEXED set and the last view is one of fm_cuda_views_index(). */
+ * An operation has
+ *     VIEWS, WRITES    views in all; those that it writes come first
+ *     UPDATES          WRITES if they are read before, too, else 0
+ *     INDEXED          the last view is no memory but an index, as fm_cuda_views_index() makes
+ *     template <class A, int V> __device__ void operator()(A (&x)[VIEWS][V], int64_t index, int64_t step) const
+ * x[v] are V elements of view v, computed with as A; index is that of the first one, step from one to the next. */
 #ifndef FM_PROBES_BACKENDS_CUDA_KERNELS_ELEMENTWISE_CUH
 #define FM_PROBES_BACKENDS_CUDA_KERNELS_ELEMENTWISE_CUH
 
@@ -24,7 +25,8 @@ static __device__ __forceinline__ void run_vector(const fm_cuda_views &views, co
     op.template operator()<A, V>(x, offset[N - 1] + element * step, step);
 #pragma unroll
     for (int v = 0; v < Op::WRITES; v++)
-        fm_vector_io<A, V>::store(x[v], views.data[v], views.dtype[v], offset[v] + element * views.space.step[v]);
+        if (views.dtype[v] != FM_INDEX)     /* absent */
+            fm_vector_io<A, V>::store(x[v], views.data[v], views.dtype[v], offset[v] + element * views.space.step[v]);
 }
 
 template <class Op, class A, int V>

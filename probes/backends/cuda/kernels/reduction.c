@@ -104,6 +104,12 @@ uint32_t fm_cuda_gradient_views(struct fm_cuda_views *views, const struct fm_pro
     return all;
 }
 
+static bool bad_groups(const struct fm_problem *problem)
+{
+    if (problem->kernel != FM_K_GROUP_NORM && problem->kernel != FM_K_GROUP_NORM_BWD) return false;
+    return problem->attr->groups < 1 || problem->operand[0].size[1] % problem->attr->groups != 0;
+}
+
 int64_t fm_cuda_workspace_bytes(const struct fm_problem *problem)
 {
     struct fm_cuda_views views;
@@ -111,6 +117,7 @@ int64_t fm_cuda_workspace_bytes(const struct fm_problem *problem)
     const struct fm_operand *x = &problem->operand[problem->n_out];
     int64_t each = FM_PAIR_BYTES, more = 0;
     uint32_t reduced;
+    if (bad_groups(problem)) return 0;      /* the launch says so */
     switch (problem->kernel) {
     case FM_K_SUM:
         reduced = fm_cuda_sum_views(&views, problem, NULL);

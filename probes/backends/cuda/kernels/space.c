@@ -151,6 +151,19 @@ int fm_cuda_views_width(const struct fm_cuda_space *space, const struct fm_cuda_
     return 1;
 }
 
+int fm_cuda_parts_width(const struct fm_cuda_space *vectors, const struct fm_cuda_space *other,
+                        const struct fm_cuda_views *of, uint32_t mask, int most)
+{
+    int width = fm_cuda_views_width(vectors, of, mask, most, false);
+    for (int v = 0; v < vectors->views && width > 1; v++) {
+        if (!(mask >> v & 1) || of->dtype[v] == FM_DTYPE_COUNT || vectors->stride[0][v] == 0) continue;
+        int64_t bytes = fm_dtype_bytes((enum fm_dtype)of->dtype[v]), line = bytes * width < 16 ? bytes * width : 16;
+        for (int d = 0; d < other->ndim; d++)
+            if (other->size[d] > 1 && other->stride[d][v] * bytes % line) return 1;
+    }
+    return width;
+}
+
 /* Division by multiplication for n < 2^31 (Granlund and Montgomery 1994, with a 33-bit multiplier) */
 static void set_divisor(struct fm_cuda_space *space, int d)
 {

@@ -62,6 +62,9 @@ void fm_cuda_space_split(const struct fm_cuda_space *all, uint32_t reduced, stru
  * of data[] counts only if data is given. */
 int fm_cuda_views_width(const struct fm_cuda_space *space, const struct fm_cuda_views *of, uint32_t mask, int most,
                         bool ragged);
+/* the same where vectors lie in one part of a split space: the other part's strides keep them aligned, too */
+int fm_cuda_parts_width(const struct fm_cuda_space *vectors, const struct fm_cuda_space *other,
+                        const struct fm_cuda_views *of, uint32_t mask, int most);
 /* 8 if a view of 2 bytes an element is among those of `mask`, else 4: what 16-byte accesses want */
 int fm_cuda_views_widest(const struct fm_cuda_views *views, uint32_t mask);
 /* counts the innermost dimension in vectors; once, after joining */
