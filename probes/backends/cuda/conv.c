@@ -1,0 +1,510 @@
+#include "probes/backends/cuda/conv.h"
+
+#include "tuner/base/hash.h"
+#include "tuner/base/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CONFIGS 64                      /* of one list; mode A gives 40 at most */
+#define ALIGNED 16                      /* what engines of half precision ask of pointers */
+#define UID_X 1
+#define UID_W 2
+#define UID_Y 3
+
+enum pass { FORWARD, DGRAD, WGRAD };
+enum { X, W, Y };
+
+/* a convolution as cuDNN sees it: which operand of the call is its x, w and y */
+struct shape {
+    enum pass pass;
+    uint32_t index[3];
+    struct fm_operand operand[3];
+    const struct fm_attr *attr;
+    int type;
+    int64_t align[3];
+};
+
+struct config {
+    fm_cudnn_descriptor config, plan;
+    int64_t workspace_bytes;
+    char what[48];
+};
+
+/* what is known of one problem; descriptors are kept as long as plans that were made of them */
+struct entry {
+    uint64_t key;                       /* 0: free */
+    fm_cudnn_descriptor part[12];
+    uint32_t parts, count;
+    struct config item[FM_MAX_CANDIDATES];
+};
+
+struct fm_cuda_conv {
+    struct fm_cuda *cuda;
+    struct cudnnContext *handle;        /* NULL until something runs */
+    fm_cudnn_descriptor device;         /* describes the GPU without a context; NULL: the handle does */
+    bool asked_device;
+    struct entry *table;                /* of problems that ran; open addressing, capacity a power of two */
+    size_t used, capacity;
+};
+
+/* ---- errors ---- */
+
+static fm_status check(struct fm_cuda_conv *v, int status, const char *what, struct fm_err *err)
+{
+    const struct fm_cudnn_api *dnn = &v->cuda->lib.cudnn;
+    char text[200] = "";
+    if (status == 0) return FM_OK;
+    if (dnn->last_error) dnn->last_error(text, sizeof text);
+    text[sizeof text - 1] = '\0';
+    for (char *c = text; *c; c++)
+        if (*c == '\n') *c = ' ';
+    if (status == FM_CUDNN_STATUS_HOST_ALLOCATION) return FM_FAIL(err, FM_NOMEM, "cuDNN, %s: no host memory", what);
+    if (status == FM_CUDNN_STATUS_DEVICE_ALLOCATION) return FM_OOM;
+    if (status / 1000 == 3) return FM_FAIL(err, FM_UNSUPPORTED, "cuDNN, %s: %d %s", what, status, text);
+    /* it may be the messenger of an error that ended the context */
+    fm_status alive = fm_cuda_alive(v->cuda, what, err);
+    return alive == FM_OK ? FM_FAIL(err, FM_FAILED, "cuDNN, %s: %d %s", what, status, text) : alive;
+}
+
+/* ---- opening ---- */
+
+fm_status fm_cuda_conv_open(struct fm_cuda *cuda, struct fm_cuda_conv **out, struct fm_err *err)
+{
+    *out = fm_calloc(1, sizeof **out);
+    if (!*out) return FM_FAIL(err, FM_NOMEM, "convolutions");
+    (*out)->cuda = cuda;
+    return FM_OK;
+}
+
+static void drop(struct fm_cuda_conv *v, fm_cudnn_descriptor *descriptor)
+{
+    if (*descriptor) (void)v->cuda->lib.cudnn.destroy_descriptor(*descriptor);
+    *descriptor = NULL;
+}
+
+static void release(struct fm_cuda_conv *v, struct entry *e)
+{
+    for (uint32_t i = 0; i < e->count; i++) {
+        drop(v, &e->item[i].plan);
+        drop(v, &e->item[i].config);
+    }
+    while (e->parts) drop(v, &e->part[--e->parts]);
+    e->count = 0;
+}
+
+void fm_cuda_conv_close(struct fm_cuda_conv *v)
+{
+    if (!v) return;
+    for (size_t i = 0; i < v->capacity; i++) release(v, &v->table[i]);
+    drop(v, &v->device);
+    if (v->handle && !v->cuda->dead[0]) (void)v->cuda->lib.cudnn.destroy(v->handle);
+    fm_free(v->table);
+    fm_free(v);
+}
+
+static fm_status need_handle(struct fm_cuda_conv *v, struct fm_err *err)
+{
+    fm_status status = FM_OK;
+    if (v->handle) return FM_OK;
+    FM_TRY(fm_cuda_use(v->cuda, err));
+    FM_TRY(check(v, v->cuda->lib.cudnn.create(&v->handle), "making a handle", err));
+    FM_TRY(check(v, v->cuda->lib.cudnn.set_stream(v->handle, v->cuda->stream), "giving it a stream", err));
+out:
+    return status;
+}
+
+/* who the questions are about: a description of the device, or else a handle */
+static fm_status need_device(struct fm_cuda_conv *v, struct fm_err *err)
+{
+    const struct fm_cudnn_api *dnn = &v->cuda->lib.cudnn;
+    if (!v->asked_device) {
+        int32_t ordinal = v->cuda->ordinal;
+        v->asked_device = true;
+        if (dnn->create_descriptor(FM_CUDNN_DEVICEPROP, &v->device) != 0) v->device = NULL;
+        if (v->device && (dnn->set(v->device, FM_CUDNN_ATTR_DEVICEPROP_DEVICE_ID, FM_CUDNN_TYPE_INT32, 1, &ordinal) != 0 ||
+                          dnn->finalize(v->device) != 0))
+            drop(v, &v->device);
+    }
+    return v->device ? FM_OK : need_handle(v, err);
+}
+
+/* ---- the problem ---- */
+
+bool fm_cuda_conv_serves(enum fm_kernel kernel)
+{
+    return kernel == FM_K_CONV || kernel == FM_K_CONV_DGRAD || kernel == FM_K_CONV_WGRAD;
+}
+
+static int type_of(const struct fm_operand *o)
+{
+    switch ((enum fm_dtype)o->dtype) {
+    case FM_F32: return FM_CUDNN_FLOAT;
+    case FM_F16: return FM_CUDNN_HALF;
+    case FM_BF16: return FM_CUDNN_BFLOAT16;
+    default: return -1;
+    }
+}
+
+/* strides of dimensions of size 1 mean nothing to PyTorch but something to cuDNN: those that the dense order gives */
+static void tidy(struct fm_operand *o)
+{
+    bool last = o->size[1] > 1 && o->stride[1] == 1 && fm_operand_numel(o) > o->size[1];
+    int64_t dense[FM_MAX_DIMS], step = last ? o->size[1] : 1;
+    for (int d = o->ndim - 1; d >= 0; d--) {
+        if (d == 1 && last) continue;
+        dense[d] = step;
+        step *= o->size[d];
+    }
+    if (last) dense[1] = 1;
+    for (int d = 0; d < o->ndim; d++)
+        if (o->size[d] == 1) o->stride[d] = dense[d];
+}
+
+/* A transposed convolution is the gradient of a plain one by its input, and its gradients change places likewise. */
+static fm_status shape_of(const struct fm_problem *p, struct shape *s, struct fm_err *err)
+{
+    /* by kernel: CONV, CONV_DGRAD, CONV_WGRAD; transposed or not: which operand is x, w, y */
+    static const struct { enum pass pass; uint32_t index[3]; } row[3][2] = {
+        { { FORWARD, { 1, 2, 0 } }, { DGRAD, { 0, 2, 1 } } },
+        { { DGRAD, { 0, 2, 1 } }, { FORWARD, { 1, 2, 0 } } },
+        { { WGRAD, { 2, 0, 1 } }, { WGRAD, { 1, 0, 2 } } },
+    };
+    int kernel = p->kernel == FM_K_CONV ? 0 : p->kernel == FM_K_CONV_DGRAD ? 1 : 2, transposed = p->attr->transposed != 0;
+    *s = (struct shape){ .pass = row[kernel][transposed].pass, .attr = p->attr };
+    for (int i = 0; i < 3; i++) {
+        s->index[i] = row[kernel][transposed].index[i];
+        s->operand[i] = p->operand[s->index[i]];
+        s->align[i] = ALIGNED;
+        if (s->operand[i].ndim < 4 || s->operand[i].ndim > 5 || s->operand[i].ndim != s->operand[0].ndim)
+            return FM_FAIL(err, FM_INVALID, "%s: operand %u has %d dimensions", fm_kernel_name(p->kernel), s->index[i], s->operand[i].ndim);
+        tidy(&s->operand[i]);
+        if (s->operand[i].dtype != s->operand[0].dtype)
+            return FM_FAIL(err, FM_UNSUPPORTED, "cuDNN convolves tensors of one element type, not %s with %s",
+                           fm_dtype_name((enum fm_dtype)s->operand[0].dtype), fm_dtype_name((enum fm_dtype)s->operand[i].dtype));
+    }
+    s->type = type_of(&s->operand[0]);
+    if (s->type < 0) return FM_FAIL(err, FM_UNSUPPORTED, "no convolution of %s", fm_dtype_name((enum fm_dtype)s->operand[0].dtype));
+    return FM_OK;
+}
+
+static bool is_conv3d(const struct shape *s)
+{
+    const struct fm_operand *w = &s->operand[W];
+    return w->ndim == 5 && (w->size[2] > 1 || w->size[3] > 1 || w->size[4] > 1);
+}
+
+static fm_status check_version(const struct fm_cuda_conv *v, const struct shape *s, struct fm_err *err)
+{
+    size_t version = v->cuda->lib.found[FM_CUDA_CUDNN].version;
+    char text[24];
+    if (s->type == FM_CUDNN_FLOAT || !is_conv3d(s) || !fm_cudnn_wrong_half_conv3d(version)) return FM_OK;
+    fm_cudnn_version_text(version, text);
+    return FM_FAIL(err, FM_UNSUPPORTED, "cuDNN %s is wrong in half 3-D convolutions: install 9.16 or later", text);
+}
+
+/* ---- descriptors ---- */
+
+/* builds an entry: the first failure sticks */
+struct build {
+    struct fm_cuda_conv *conv;
+    struct entry *entry;
+    int status;
+    const char *what;
+};
+
+static fm_cudnn_descriptor make(struct build *b, int type, const char *what)
+{
+    fm_cudnn_descriptor out = NULL;
+    if (b->status) return NULL;
+    b->what = what;
+    b->status = b->conv->cuda->lib.cudnn.create_descriptor(type, &out);
+    if (b->status) return NULL;
+    b->entry->part[b->entry->parts++] = out;
+    return out;
+}
+
+static void set(struct build *b, fm_cudnn_descriptor d, int attribute, int type, int64_t count, const void *values)
+{
+    if (!b->status) b->status = b->conv->cuda->lib.cudnn.set(d, attribute, type, count, values);
+}
+
+static void finish(struct build *b, fm_cudnn_descriptor d)
+{
+    if (!b->status) b->status = b->conv->cuda->lib.cudnn.finalize(d);
+}
+
+static fm_cudnn_descriptor tensor(struct build *b, const struct shape *s, int which)
+{
+    static const int64_t uid[] = { [X] = UID_X, [W] = UID_W, [Y] = UID_Y };
+    const struct fm_operand *o = &s->operand[which];
+    fm_cudnn_descriptor d = make(b, FM_CUDNN_TENSOR, "a tensor");
+    set(b, d, FM_CUDNN_ATTR_TENSOR_UNIQUE_ID, FM_CUDNN_TYPE_INT64, 1, &uid[which]);
+    set(b, d, FM_CUDNN_ATTR_TENSOR_DATA_TYPE, FM_CUDNN_TYPE_DATA_TYPE, 1, &s->type);
+    set(b, d, FM_CUDNN_ATTR_TENSOR_DIMENSIONS, FM_CUDNN_TYPE_INT64, o->ndim, o->size);
+    set(b, d, FM_CUDNN_ATTR_TENSOR_STRIDES, FM_CUDNN_TYPE_INT64, o->ndim, o->stride);
+    set(b, d, FM_CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, FM_CUDNN_TYPE_INT64, 1, &s->align[which]);
+    finish(b, d);
+    return d;
+}
+
+static fm_cudnn_descriptor convolution(struct build *b, const struct shape *s)
+{
+    int64_t dims = s->operand[0].ndim - 2, padding[3], stride[3], dilation[3];
+    int compute = FM_CUDNN_FLOAT, mode = FM_CUDNN_CROSS_CORRELATION;
+    for (int i = 0; i < 3; i++) {
+        padding[i] = s->attr->padding[i];
+        stride[i] = s->attr->stride[i];
+        dilation[i] = s->attr->dilation[i];
+    }
+    fm_cudnn_descriptor d = make(b, FM_CUDNN_CONVOLUTION, "a convolution");
+    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, FM_CUDNN_TYPE_INT64, 1, &dims);
+    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_COMP_TYPE, FM_CUDNN_TYPE_DATA_TYPE, 1, &compute);
+    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_CONV_MODE, FM_CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
+    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, FM_CUDNN_TYPE_INT64, dims, padding);
+    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, FM_CUDNN_TYPE_INT64, dims, padding);
+    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_DILATIONS, FM_CUDNN_TYPE_INT64, dims, dilation);
+    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, FM_CUDNN_TYPE_INT64, dims, stride);
+    finish(b, d);
+    return d;
+}
+
+static fm_cudnn_descriptor graph(struct build *b, const struct shape *s)
+{
+    static const struct { int type, first; } row[] = {
+        [FORWARD] = { FM_CUDNN_OPERATION_CONVOLUTION_FORWARD, FM_CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA },
+        [DGRAD] = { FM_CUDNN_OPERATION_CONVOLUTION_BACKWARD_DATA, FM_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA },
+        [WGRAD] = { FM_CUDNN_OPERATION_CONVOLUTION_BACKWARD_FILTER, FM_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA },
+    };
+    float one = 1, zero = 0;
+    int first = row[s->pass].first;
+    fm_cudnn_descriptor part[3];
+    for (int i = 0; i < 3; i++) part[i] = tensor(b, s, i);
+    fm_cudnn_descriptor conv = convolution(b, s), op = make(b, row[s->pass].type, "an operation");
+    set(b, op, first, FM_CUDNN_TYPE_FLOAT, 1, &one);
+    set(b, op, first + FM_CUDNN_CONV_BETA, FM_CUDNN_TYPE_FLOAT, 1, &zero);
+    set(b, op, first + FM_CUDNN_CONV_DESC, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &conv);
+    set(b, op, first + FM_CUDNN_CONV_X, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &part[X]);
+    set(b, op, first + FM_CUDNN_CONV_W, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &part[W]);
+    set(b, op, first + FM_CUDNN_CONV_Y, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &part[Y]);
+    finish(b, op);
+    fm_cudnn_descriptor g = make(b, FM_CUDNN_OPERATIONGRAPH, "a graph");
+    if (!b->conv->device) set(b, g, FM_CUDNN_ATTR_OPERATIONGRAPH_HANDLE, FM_CUDNN_TYPE_HANDLE, 1, &b->conv->handle);
+    set(b, g, FM_CUDNN_ATTR_OPERATIONGRAPH_OPS, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &op);
+    finish(b, g);
+    return g;
+}
+
+/* ---- engines ---- */
+
+/* index of its engine and a bit for each numerical note; false: not told */
+static bool notes_of(const struct fm_cudnn_api *dnn, fm_cudnn_descriptor config, int64_t *index, uint32_t *notes)
+{
+    int note[FM_CUDNN_NOTE_COUNT];
+    int64_t n = 0;
+    fm_cudnn_descriptor engine = NULL;
+    *notes = 0;
+    bool good = dnn->create_descriptor(FM_CUDNN_ENGINE, &engine) == 0 &&
+                dnn->get(config, FM_CUDNN_ATTR_ENGINECFG_ENGINE, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &engine) == 0 &&
+                dnn->get(engine, FM_CUDNN_ATTR_ENGINE_GLOBAL_INDEX, FM_CUDNN_TYPE_INT64, 1, &n, index) == 0 &&
+                dnn->get(engine, FM_CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, FM_CUDNN_TYPE_NUMERICAL_NOTE, FM_CUDNN_NOTE_COUNT, &n, note) == 0;
+    for (int64_t i = 0; good && i < n && i < FM_CUDNN_NOTE_COUNT; i++)
+        if (note[i] >= 0 && note[i] < 32) *notes |= 1u << note[i];
+    if (engine) (void)dnn->destroy_descriptor(engine);
+    return good;
+}
+
+/* a plan of the configuration; status != 0: it does not build */
+static int build_plan(struct fm_cuda_conv *v, struct config *c)
+{
+    const struct fm_cudnn_api *dnn = &v->cuda->lib.cudnn;
+    int64_t n = 0;
+    int status = dnn->create_descriptor(FM_CUDNN_EXECUTION_PLAN, &c->plan);
+    if (status) return status;
+    status = dnn->set(c->plan, FM_CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &c->config);
+    if (!status && v->device)
+        status = dnn->set(c->plan, FM_CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &v->device);
+    if (!status && !v->device) status = dnn->set(c->plan, FM_CUDNN_ATTR_EXECUTION_PLAN_HANDLE, FM_CUDNN_TYPE_HANDLE, 1, &v->handle);
+    if (!status) status = dnn->finalize(c->plan);
+    if (!status)
+        status = dnn->get(c->plan, FM_CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, FM_CUDNN_TYPE_INT64, 1, &n, &c->workspace_bytes);
+    return status;
+}
+
+static bool wanted(const struct fm_cuda_conv *v, const struct shape *s, uint32_t notes)
+{
+    bool wrong_tf32 = s->type == FM_CUDNN_FLOAT && is_conv3d(s) && fm_cudnn_wrong_tf32_conv3d(v->cuda->lib.found[FM_CUDA_CUDNN].version);
+    if (notes >> FM_CUDNN_NOTE_DOWN_CONVERT & 1) return false;
+    return !(wrong_tf32 && notes >> FM_CUDNN_NOTE_TENSOR_CORE & 1);
+}
+
+/* keeps a configuration if it builds and needs less workspace than all before it */
+static void consider(struct build *b, const struct shape *s, fm_cudnn_descriptor config)
+{
+    struct fm_cuda_conv *v = b->conv;
+    struct entry *e = b->entry;
+    struct config c = { .config = config };
+    int64_t engine = -1;
+    uint32_t notes = 0;
+    bool good = notes_of(&v->cuda->lib.cudnn, config, &engine, &notes) && wanted(v, s, notes) && build_plan(v, &c) == 0;
+    if (good) good = !e->count || c.workspace_bytes < e->item[e->count - 1].workspace_bytes;
+    if (!good) {
+        drop(v, &c.plan);
+        drop(v, &c.config);
+        return;
+    }
+    bool tf32 = s->type == FM_CUDNN_FLOAT && notes >> FM_CUDNN_NOTE_TENSOR_CORE & 1;
+    (void)snprintf(c.what, sizeof c.what, "cudnn engine %lld%s", (long long)engine, tf32 ? " tf32" : "");
+    if (e->count == FM_MAX_CANDIDATES) {
+        drop(v, &e->item[e->count - 1].plan);
+        drop(v, &e->item[e->count - 1].config);
+        e->count--;
+    }
+    e->item[e->count++] = c;
+}
+
+/* all configurations of one list; none is not an error */
+static void look_through(struct build *b, const struct shape *s, fm_cudnn_descriptor g, int mode)
+{
+    struct fm_cuda_conv *v = b->conv;
+    const struct fm_cudnn_api *dnn = &v->cuda->lib.cudnn;
+    fm_cudnn_descriptor config[CONFIGS] = { 0 }, list = make(b, FM_CUDNN_ENGINEHEUR, "a list of engines");
+    int64_t count = 0, got = 0;
+    set(b, list, FM_CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &g);
+    set(b, list, FM_CUDNN_ATTR_ENGINEHEUR_MODE, FM_CUDNN_TYPE_HEUR_MODE, 1, &mode);
+    if (v->device) set(b, list, FM_CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &v->device);
+    /* some graphs without an engine are refused here, others have an empty list */
+    if (b->status || dnn->finalize(list) != 0) return;
+    if (dnn->get(list, FM_CUDNN_ATTR_ENGINEHEUR_RESULTS, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count, NULL) != 0 || count <= 0) return;
+    if (count > CONFIGS) count = CONFIGS;
+    for (int64_t i = 0; i < count; i++)
+        if (dnn->create_descriptor(FM_CUDNN_ENGINECFG, &config[i]) != 0) count = i;
+    if (count && dnn->get(list, FM_CUDNN_ATTR_ENGINEHEUR_RESULTS, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &got, config) != 0) got = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (i < got) consider(b, s, config[i]);
+        else drop(v, &config[i]);
+    }
+}
+
+/* all that can run the problem; an entry without items: nothing can */
+static fm_status build_entry(struct fm_cuda_conv *v, const struct shape *s, struct entry *e, struct fm_err *err)
+{
+    struct build b = { .conv = v, .entry = e };
+    fm_status status = need_device(v, err);
+    if (status != FM_OK) return status;
+    fm_cudnn_descriptor g = graph(&b, s);
+    look_through(&b, s, g, FM_CUDNN_HEUR_INSTANT);
+    look_through(&b, s, g, FM_CUDNN_HEUR_FALLBACK);
+    status = check(v, b.status, b.what, err);
+    if (status == FM_OK && !e->count)
+        status = FM_FAIL(err, FM_UNSUPPORTED, "cuDNN has no engine for this %s convolution on sm_%d",
+                         fm_dtype_name((enum fm_dtype)s->operand[0].dtype), v->cuda->sm);
+    if (status != FM_OK) release(v, e);
+    return status;
+}
+
+fm_status fm_cuda_conv_candidates(struct fm_cuda_conv *v, const struct fm_problem *problem, struct fm_candidates *out, struct fm_err *err)
+{
+    struct shape s;
+    struct entry e = { 0 };
+    *out = (struct fm_candidates){ 0 };
+    fm_status status = shape_of(problem, &s, err);
+    if (status == FM_OK) status = check_version(v, &s, err);
+    if (status == FM_OK) status = build_entry(v, &s, &e, err);
+    if (status != FM_OK) return status;
+    out->count = e.count;
+    for (uint32_t i = 0; i < e.count; i++) {
+        out->item[i].workspace_bytes = e.item[i].workspace_bytes;
+        memcpy(out->item[i].what, e.item[i].what, sizeof out->item[i].what);
+    }
+    /* not kept: a planner asks about many problems of which few will run */
+    release(v, &e);
+    return FM_OK;
+}
+
+/* ---- running ---- */
+
+static struct entry *find(struct entry *table, size_t capacity, uint64_t key)
+{
+    size_t i = (size_t)fm_hash_word(key, 0) & (capacity - 1);
+    while (table[i].key != 0 && table[i].key != key) i = (i + 1) & (capacity - 1);
+    return &table[i];
+}
+
+static fm_status make_room(struct fm_cuda_conv *v, struct fm_err *err)
+{
+    if (2 * (v->used + 1) <= v->capacity) return FM_OK;
+    size_t capacity = v->capacity ? 2 * v->capacity : 64;
+    struct entry *table = fm_calloc(capacity, sizeof *table);
+    if (!table) return FM_FAIL(err, FM_NOMEM, "a table of %zu convolutions", capacity);
+    for (size_t i = 0; i < v->capacity; i++)
+        if (v->table[i].key) *find(table, capacity, v->table[i].key) = v->table[i];
+    fm_free(v->table);
+    v->table = table;
+    v->capacity = capacity;
+    return FM_OK;
+}
+
+/* plans are made for alignments too (rule 41) */
+static fm_status entry_of(struct fm_cuda_conv *v, const struct fm_cuda_conv_run *run, struct shape *s, struct entry **out, struct fm_err *err)
+{
+    uint64_t key = fm_problem_key(&run->problem);
+    for (int i = 0; i < 3; i++) {
+        uintptr_t address = (uintptr_t)run->data[s->index[i]];
+        s->align[i] = address % ALIGNED ? (int64_t)(address & -address) : ALIGNED;
+        key = fm_hash_word(key, (uint64_t)s->align[i]);
+    }
+    if (!key) key = 1;
+    fm_status status = make_room(v, err);
+    if (status != FM_OK) return status;
+    *out = find(v->table, v->capacity, key);
+    if ((*out)->key) return FM_OK;
+    status = build_entry(v, s, *out, err);
+    if (status != FM_OK) return status;
+    (*out)->key = key;
+    v->used++;
+    return FM_OK;
+}
+
+static int execute(struct fm_cuda_conv *v, const struct fm_cuda_conv_run *run, const struct shape *s, const struct config *c)
+{
+    static const int64_t uid[] = { UID_X, UID_W, UID_Y };
+    const struct fm_cudnn_api *dnn = &v->cuda->lib.cudnn;
+    void *data[3], *workspace = c->workspace_bytes ? run->workspace : NULL;
+    fm_cudnn_descriptor pack = NULL;
+    for (int i = 0; i < 3; i++) data[i] = run->data[s->index[i]];
+    int status = dnn->create_descriptor(FM_CUDNN_VARIANT_PACK, &pack);
+    if (status) return status;
+    status = dnn->set(pack, FM_CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, FM_CUDNN_TYPE_INT64, 3, uid);
+    if (!status) status = dnn->set(pack, FM_CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, FM_CUDNN_TYPE_VOID_PTR, 3, data);
+    if (!status) status = dnn->set(pack, FM_CUDNN_ATTR_VARIANT_PACK_WORKSPACE, FM_CUDNN_TYPE_VOID_PTR, 1, &workspace);
+    if (!status) status = dnn->finalize(pack);
+    if (!status) status = dnn->execute(v->handle, c->plan, pack);
+    (void)dnn->destroy_descriptor(pack);
+    return status;
+}
+
+fm_status fm_cuda_conv_execute(struct fm_cuda_conv *v, const struct fm_cuda_conv_run *run, struct fm_err *err)
+{
+    struct shape s;
+    struct entry *e = NULL;
+    fm_status status;
+    FM_TRY(shape_of(&run->problem, &s, err));
+    FM_TRY(check_version(v, &s, err));
+    FM_TRY(need_handle(v, err));
+    FM_TRY(entry_of(v, run, &s, &e, err));
+    int last = 0;
+    bool tried = false;
+    for (uint32_t i = 0; i < e->count; i++) {
+        if (e->item[i].workspace_bytes > run->workspace_bytes) continue;
+        tried = true;
+        last = execute(v, run, &s, &e->item[i]);
+        if (last / 1000 != 3) break;
+    }
+    if (!tried)
+        return FM_FAIL(err, FM_UNSUPPORTED, "%s: no engine runs in %lld bytes of workspace at these addresses",
+                       fm_kernel_name(run->problem.kernel), (long long)run->workspace_bytes);
+    status = check(v, last, fm_kernel_name(run->problem.kernel), err);
+out:
+    return status;
+}

@@ -1,0 +1,248 @@
+/* libcudnn.so.9: the backend API for convolutions, which are the ref backend's. The list of engines has, in order: one that
+ * converts down, one whose workspace is four times x, one that does not build, one that needs x, one that needs no less,
+ * one that needs 5000 bytes; the fallback list one that needs none. */
+#include "tests/cuda_host/fake/fake.h"
+
+#include "probes/backends/cuda/abi.h"
+#include "probes/backends/ref/ref.h"
+#include "tuner/base/memory.h"
+
+#include <stdio.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define FUNCTION(name, ...)       \
+    EXPORT int name(__VA_ARGS__); \
+    int name(__VA_ARGS__)
+#define VALUES 24
+#define BAD 2000
+
+struct value { int attribute, type; int64_t count; unsigned char data[64]; };
+struct descriptor { int type; bool final; struct value value[VALUES]; int values; int64_t engine, bytes; struct descriptor *graph; };
+
+static const int width[] = { [FM_CUDNN_TYPE_HANDLE] = 8, [FM_CUDNN_TYPE_DATA_TYPE] = 4, [FM_CUDNN_TYPE_INT64] = 8,
+                             [FM_CUDNN_TYPE_FLOAT] = 4, [FM_CUDNN_TYPE_VOID_PTR] = 8, [FM_CUDNN_TYPE_CONVOLUTION_MODE] = 4,
+                             [FM_CUDNN_TYPE_HEUR_MODE] = 4, [FM_CUDNN_TYPE_BACKEND_DESCRIPTOR] = 8, [FM_CUDNN_TYPE_INT32] = 4 };
+static int objects;
+static long engine_ran = -1;
+
+EXPORT int fake_cudnn_objects(void);
+EXPORT long fake_cudnn_engine(void);
+int fake_cudnn_objects(void) { return objects; }
+long fake_cudnn_engine(void) { return engine_ran; }
+
+EXPORT size_t cudnnGetVersion(void);
+EXPORT size_t cudnnGetCudartVersion(void);
+EXPORT void cudnnGetLastErrorString(char *text, size_t bytes);
+size_t cudnnGetVersion(void) { return (size_t)fake_option("cudnn", 91900); }
+size_t cudnnGetCudartVersion(void) { return (size_t)fake_option("cudart", 13000); }
+void cudnnGetLastErrorString(char *text, size_t bytes) { (void)snprintf(text, bytes, "a scheduled\nfailure"); }
+
+FUNCTION(cudnnCreate, void **handle)
+{
+    objects++;
+    *handle = fm_calloc(1, 1);
+    return *handle ? 0 : 1001;
+}
+
+FUNCTION(cudnnDestroy, void *handle)
+{
+    objects--;
+    fm_free(handle);
+    return 0;
+}
+
+FUNCTION(cudnnSetStream, void *handle, void *stream) { return handle && stream ? 0 : BAD; }
+
+FUNCTION(cudnnBackendCreateDescriptor, int type, void **out)
+{
+    if (type == FM_CUDNN_DEVICEPROP && !fake_option("devprop", 1)) return 3000;
+    struct descriptor *d = fm_calloc(1, sizeof *d);
+    d->type = type;
+    d->engine = -1;
+    objects++;
+    *out = d;
+    return 0;
+}
+
+FUNCTION(cudnnBackendDestroyDescriptor, void *descriptor)
+{
+    objects--;
+    fm_free(descriptor);
+    return 0;
+}
+
+FUNCTION(cudnnBackendSetAttribute, struct descriptor *d, int attribute, int type, int64_t count, const void *values)
+{
+    if (!d || d->final || d->values == VALUES || count <= 0 || type < 0 || (size_t)type >= sizeof width / sizeof *width || !width[type] ||
+        count * width[type] > 64)
+        return BAD;
+    struct value *v = &d->value[d->values++];
+    *v = (struct value){ .attribute = attribute, .type = type, .count = count };
+    memcpy(v->data, values, (size_t)(count * width[type]));
+    return 0;
+}
+
+static const struct value *value_of(const struct descriptor *d, int attribute)
+{
+    for (int i = 0; d && i < d->values; i++)
+        if (d->value[i].attribute == attribute) return &d->value[i];
+    return NULL;
+}
+
+static void *pointer_of(const struct descriptor *d, int attribute)
+{
+    const struct value *v = value_of(d, attribute);
+    void *out = NULL;
+    if (v) memcpy(&out, v->data, sizeof out);
+    return out;
+}
+
+static int int_of(const struct descriptor *d, int attribute)
+{
+    const struct value *v = value_of(d, attribute);
+    int out = 0;
+    if (v) memcpy(&out, v->data, sizeof out);
+    return out;
+}
+
+static struct fm_operand tensor_of(const struct descriptor *d)
+{
+    const struct value *size = value_of(d, FM_CUDNN_ATTR_TENSOR_DIMENSIONS), *stride = value_of(d, FM_CUDNN_ATTR_TENSOR_STRIDES);
+    int type = int_of(d, FM_CUDNN_ATTR_TENSOR_DATA_TYPE);
+    struct fm_operand o = { .dtype = (uint8_t)(type == FM_CUDNN_FLOAT ? FM_F32 : type == FM_CUDNN_HALF ? FM_F16 : FM_BF16),
+                            .ndim = (uint8_t)size->count };
+    memcpy(o.size, size->data, (size_t)size->count * 8);
+    memcpy(o.stride, stride->data, (size_t)stride->count * 8);
+    return o;
+}
+
+static int first_of(int type)
+{
+    return type == FM_CUDNN_OPERATION_CONVOLUTION_FORWARD ? FM_CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA
+           : type == FM_CUDNN_OPERATION_CONVOLUTION_BACKWARD_DATA ? FM_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA
+                                                                  : FM_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA;
+}
+
+static struct descriptor *operand_of(const struct descriptor *graph, int which)
+{
+    struct descriptor *op = pointer_of(graph, FM_CUDNN_ATTR_OPERATIONGRAPH_OPS);
+    return op ? pointer_of(op, first_of(op->type) + which) : NULL;
+}
+
+/* what cuDNN would refuse: parts that are missing or not finalized, a plan of the engine that does not build */
+FUNCTION(cudnnBackendFinalize, struct descriptor *d)
+{
+    static const int part[] = { FM_CUDNN_CONV_DESC, FM_CUDNN_CONV_X, FM_CUDNN_CONV_W, FM_CUDNN_CONV_Y };
+    if (!d || d->final) return BAD;
+    if (d->type == FM_CUDNN_OPERATIONGRAPH)
+        for (int i = 0; i < 4; i++)
+            if (!operand_of(d, part[i]) || !operand_of(d, part[i])->final) return BAD;
+    if (d->type == FM_CUDNN_ENGINEHEUR && !value_of(d, FM_CUDNN_ATTR_ENGINEHEUR_DEVICEPROP) &&
+        !value_of(pointer_of(d, FM_CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH), FM_CUDNN_ATTR_OPERATIONGRAPH_HANDLE))
+        return BAD;
+    if (d->type == FM_CUDNN_EXECUTION_PLAN) {
+        struct descriptor *config = pointer_of(d, FM_CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
+        if (!config || config->engine == 11) return 3000;
+        d->engine = config->engine;
+        d->bytes = config->bytes;
+        d->graph = config->graph;
+    }
+    d->final = true;
+    return 0;
+}
+
+static int64_t list(const struct descriptor *heur, int64_t room, struct descriptor **out)
+{
+    struct descriptor *graph = pointer_of(heur, FM_CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
+    struct fm_operand x = tensor_of(operand_of(graph, FM_CUDNN_CONV_X));
+    int64_t need = fm_operand_numel(&x) * fm_dtype_bytes((enum fm_dtype)x.dtype);
+    const struct { int64_t engine, bytes; } instant[] = { { 1, 0 }, { 10, 4 * need }, { 11, 2 * need }, { 12, need }, { 13, need }, { 14, 5000 } },
+                                            fallback[] = { { 20, 0 } };
+    bool last = int_of(heur, FM_CUDNN_ATTR_ENGINEHEUR_MODE) == FM_CUDNN_HEUR_FALLBACK;
+    int64_t count = last ? 1 : 6;
+    if (x.dtype == FM_BF16 && fake_option("sm", 90) < 80) count = 0;
+    for (int64_t i = 0; i < count && i < room; i++) {
+        out[i]->engine = last ? fallback[i].engine : instant[i].engine;
+        out[i]->bytes = last ? fallback[i].bytes : instant[i].bytes;
+        out[i]->graph = graph;
+        out[i]->final = true;
+    }
+    return count;
+}
+
+FUNCTION(cudnnBackendGetAttribute, struct descriptor *d, int attribute, int type, int64_t room, int64_t *count, void *values)
+{
+    if (!d || !d->final || !width[type < 24 ? type : 0]) {
+        /* numerical notes have a type of their own */
+        if (type != FM_CUDNN_TYPE_NUMERICAL_NOTE) return BAD;
+    }
+    *count = 1;
+    if (attribute == FM_CUDNN_ATTR_ENGINEHEUR_RESULTS) {
+        *count = list(d, room, values);
+    } else if (attribute == FM_CUDNN_ATTR_ENGINECFG_ENGINE) {
+        struct descriptor *engine = *(struct descriptor **)values;
+        engine->engine = d->engine;
+        engine->final = true;
+    } else if (attribute == FM_CUDNN_ATTR_ENGINE_GLOBAL_INDEX) {
+        *(int64_t *)values = d->engine;
+    } else if (attribute == FM_CUDNN_ATTR_ENGINE_NUMERICAL_NOTE) {
+        int *note = values;
+        *count = d->engine == 1 || d->engine == 10 ? 1 : 0;
+        if (*count) note[0] = d->engine == 1 ? FM_CUDNN_NOTE_DOWN_CONVERT : FM_CUDNN_NOTE_TENSOR_CORE;
+    } else if (attribute == FM_CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) {
+        *(int64_t *)values = d->bytes;
+    } else {
+        return BAD;
+    }
+    return 0;
+}
+
+/* ---- running ---- */
+
+static void numbers(const struct descriptor *d, int attribute, int32_t out[3])
+{
+    const struct value *v = value_of(d, attribute);
+    for (int64_t i = 0; v && i < v->count; i++) {
+        int64_t number;
+        memcpy(&number, v->data + 8 * i, 8);
+        out[i] = (int32_t)number;
+    }
+}
+
+static bool convolve(const struct descriptor *graph, void *const data[3])
+{
+    const struct descriptor *op = pointer_of(graph, FM_CUDNN_ATTR_OPERATIONGRAPH_OPS), *conv = operand_of(graph, FM_CUDNN_CONV_DESC);
+    struct fm_operand x = tensor_of(operand_of(graph, FM_CUDNN_CONV_X)), w = tensor_of(operand_of(graph, FM_CUDNN_CONV_W)),
+                      y = tensor_of(operand_of(graph, FM_CUDNN_CONV_Y)), operand[3];
+    struct fm_attr attr = { .groups = (int32_t)(x.size[1] / w.size[1]) };
+    void *address[3];
+    numbers(conv, FM_CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, attr.padding);
+    numbers(conv, FM_CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, attr.stride);
+    numbers(conv, FM_CUDNN_ATTR_CONVOLUTION_DILATIONS, attr.dilation);
+    bool forward = op->type == FM_CUDNN_OPERATION_CONVOLUTION_FORWARD, filter = op->type == FM_CUDNN_OPERATION_CONVOLUTION_BACKWARD_FILTER;
+    operand[0] = forward ? y : filter ? w : x;
+    operand[1] = forward ? x : y;
+    operand[2] = filter ? x : w;
+    address[0] = data[forward ? 2 : filter ? 1 : 0];
+    address[1] = data[forward ? 0 : 2];
+    address[2] = data[filter ? 0 : 1];
+    for (uint32_t i = 0; i < 3; i++) operand[i].storage = i;
+    struct fm_launch launch = { .problem = { .kernel = forward ? FM_K_CONV : filter ? FM_K_CONV_WGRAD : FM_K_CONV_DGRAD, .n_out = 1,
+                                             .n_in = 2, .operand = operand, .attr = &attr }, .address = address };
+    return fm_backend_ref.run(NULL, &launch, NULL) == FM_OK;
+}
+
+FUNCTION(cudnnBackendExecute, void *handle, struct descriptor *plan, struct descriptor *pack)
+{
+    const struct value *pointers = value_of(pack, FM_CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
+    char *workspace = pointer_of(pack, FM_CUDNN_ATTR_VARIANT_PACK_WORKSPACE);
+    void *data[3];
+    long fail = fake_option("conv_fail", 0);
+    if (!handle || !plan->final || !pack->final || !pointers || pointers->count != 3) return BAD;
+    if (fail == 3000 ? plan->engine < 20 : fail != 0) return (int)fail;
+    if (plan->bytes && !workspace) return BAD;
+    if (plan->bytes) workspace[0] = workspace[plan->bytes - 1] = 0x5A;
+    memcpy(data, pointers->data, sizeof data);
+    engine_ran = (long)plan->engine;
+    return fake_option("idle", 0) || convolve(plan->graph, data) ? 0 : 5000;
+}
