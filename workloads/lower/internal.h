@@ -158,6 +158,7 @@ void contiguous_strides(const int64_t *size, uint32_t ndim, int64_t *stride);
 void channels_last_strides(const int64_t *size, uint32_t ndim, int64_t *stride);
 
 enum layout { PLAIN, IMAGE, CHANNELS_LAST };                                /* IMAGE: contiguous, image-like */
+enum layout image_layout(const struct lower *l);                            /* by policy */
 struct tensor *new_tensor(struct lower *l, const int64_t *size, uint32_t ndim, enum fm_dtype dtype, enum layout layout);
 struct tensor *new_vector(struct lower *l, int64_t n, enum fm_dtype dtype);
 struct tensor *new_scalar(struct lower *l, enum fm_dtype dtype);

@@ -16,6 +16,9 @@ struct fm_policy fm_policy_default(void)
     };
 }
 
+/* of images and of weights with spatial dimensions */
+enum layout image_layout(const struct lower *l) { return l->policy->channels_last ? CHANNELS_LAST : IMAGE; }
+
 /* ---- parameters ---- */
 
 static void make_parameter(struct lower *l, size_t index)
@@ -23,7 +26,7 @@ static void make_parameter(struct lower *l, size_t index)
     const struct fm_param *p = &l->graph->param[index];
     enum fm_dtype dtype = p->dtype == FM_F32 ? l->policy->base : p->dtype;
     l->label = fm_program_name(l->program, p->name);
-    struct tensor *x = new_tensor(l, p->shape.size, p->shape.ndim, dtype, IMAGE);
+    struct tensor *x = new_tensor(l, p->shape.size, p->shape.ndim, dtype, image_layout(l));
     if (!x) return;
     set_kind(l, x, p->buffer ? FM_STORAGE_BUFFER : FM_STORAGE_PARAMETER);
     struct fm_attr attr = { .mode = (uint8_t)p->init, .alpha = p->value, .stream = index };
@@ -103,7 +106,7 @@ static void make_resident(struct lower *l)
         l->label = fm_program_name(l->program, op->name);
         bool labels = l->body->value[op->out].dtype == FM_I64;
         l->resident[op->out] = new_tensor(l, op->attr.shape.size, op->attr.shape.ndim,
-                                          labels ? FM_I64 : l->policy->base, labels ? PLAIN : IMAGE);
+                                          labels ? FM_I64 : l->policy->base, labels ? PLAIN : image_layout(l));
         set_kind(l, l->resident[op->out], FM_STORAGE_INPUT);
     }
 }

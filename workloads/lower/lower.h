@@ -34,6 +34,7 @@ struct fm_policy {
     struct fm_optimizer optimizer;
     enum fm_loop loop;
     enum fm_accounting accounting;
+    bool channels_last;             /* images and the weights of convolutions, as model.to(memory_format=...) */
     bool keep_grads;                /* zero_grad(set_to_none=False) */
     bool fixed_batch;               /* every step draws the same batch: to see that a network learns */
 };

@@ -146,7 +146,7 @@ struct var *op_input(struct lower *l, const struct fm_node *op, struct var **in)
     const struct fm_op_attr *a = &op->attr;
     bool labels = a->input == FM_INPUT_VOLUME_LABELS || a->input == FM_INPUT_IMAGE_LABELS;
     struct tensor *x = keep(l->resident[op->out]);
-    if (!x) x = new_tensor(l, a->shape.size, a->shape.ndim, labels ? FM_I64 : l->policy->base, labels ? PLAIN : IMAGE);
+    if (!x) x = new_tensor(l, a->shape.size, a->shape.ndim, labels ? FM_I64 : l->policy->base, labels ? PLAIN : image_layout(l));
     set_kind(l, x, FM_STORAGE_INPUT);
     struct fm_attr attr = { .mode = (uint8_t)a->input, .alpha = (double)a->classes, .beta = l->policy->fixed_batch,
                             .groups = (int32_t)l->policy->accumulate, .stream = l->micro };
