@@ -114,7 +114,7 @@ static void name_cell(struct fm_buf *text, const struct fm_result_cell *cell)
         between = " ";
     }
     const char *precision = fm_json_text(cell->strategies, "precision");
-    fm_buf_printf(text, "%s%s)", *between ? " " : "", precision ? precision : "");
+    fm_buf_printf(text, "%s%s)", *between && precision ? " " : "", precision ? precision : "");
 }
 
 static fm_status ambiguous(const struct fm_result *result, const struct fm_choice_query *query, bool ranked, struct fm_err *err)
