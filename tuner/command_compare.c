@@ -2,7 +2,10 @@
 #include "tuner/commands.h"
 
 #include "results/compare.h"
+#include "results/history.h"
+#include "tuner/base/log.h"
 
+#include <math.h>
 #include <stdio.h>
 
 static fm_status print(const struct fm_comparison *c, bool json, struct fm_err *err)
@@ -27,6 +30,18 @@ static fm_status exit_status(const struct fm_comparison *c, struct fm_err *err)
     return FM_OK;
 }
 
+struct nights { struct fm_history *history; const struct fm_result *base; };
+
+static double night_error(void *context, const struct fm_result_cell *cell, int64_t batch)
+{
+    const struct nights *n = context;
+    struct fm_err err = { 0 };
+    double error = NAN;
+    if (fm_history_night_error(n->history, n->base, cell, batch, &error, &err) == FM_OK) return error;
+    fm_log(FM_LOG_WARN, "%s; compared without what history knows", err.text);
+    return NAN;
+}
+
 fm_status fm_command_compare(const struct fm_options *o, struct fm_err *err)
 {
     struct fm_result base, now;
@@ -36,6 +51,13 @@ fm_status fm_command_compare(const struct fm_options *o, struct fm_err *err)
     fm_status status = fm_result_read(o->operand[0], &base, err);
     if (status != FM_OK) return status;
     status = fm_result_read(o->operand[1], &now, err);
+    struct nights nights = { .base = &base };
+    if (status == FM_OK && o->history) {
+        status = fm_history_open(&nights.history, o->history, false, err);
+        if (status != FM_OK) fm_result_release(&now);
+        limits.night_error = night_error;
+        limits.context = &nights;
+    }
     if (status == FM_OK) {
         status = fm_compare(&base, &now, &limits, &c, err);
         if (status == FM_OK) {
@@ -45,6 +67,7 @@ fm_status fm_command_compare(const struct fm_options *o, struct fm_err *err)
         }
         fm_result_release(&now);
     }
+    fm_history_close(nights.history);
     fm_result_release(&base);
     return status;
 }

@@ -26,6 +26,7 @@ fm_status fm_command(const struct fm_options *o, struct fm_err *err)
     case FM_COMMAND_SHOW_WORKLOADS: case FM_COMMAND_SHOW_WORKLOAD: return fm_command_show(o, err);
     case FM_COMMAND_REPORT: return fm_command_report(o, err);
     case FM_COMMAND_COMPARE: return fm_command_compare(o, err);
+    case FM_COMMAND_HISTORY: return fm_command_history(o, err);
     case FM_COMMAND_EXPORT: return fm_command_export(o, err);
     case FM_COMMAND_ADVISE: return fm_command_advise(o, err);
     case FM_COMMAND_EXPLAIN: return fm_command_explain(o, err);

@@ -14,6 +14,7 @@ fm_status fm_command_report(const struct fm_options *options, struct fm_err *err
 fm_status fm_command_export(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 /* FM_REGRESSION, FM_UNDECIDED, FM_INCOMPARABLE: what was found, for the exit code */
 fm_status fm_command_compare(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
+fm_status fm_command_history(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 fm_status fm_command_advise(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 fm_status fm_command_explain(const struct fm_options *options, struct fm_err *err) FM_MUST_USE;
 

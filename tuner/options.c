@@ -269,6 +269,9 @@ void fm_options_release(struct fm_options *options)
 {
     fm_free(options->config);
     for (int i = 0; i < FM_OPERANDS_MAX; i++) fm_free(options->operand[i]);
+    fm_free(options->history);
+    fm_free(options->add);
+    fm_free(options->verdict);
     fm_free(options->out);
     fm_free(options->headroom);
     fm_free(options->allow);

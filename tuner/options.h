@@ -34,7 +34,7 @@
 enum fm_command {
     FM_COMMAND_RUN, FM_COMMAND_PLAN, FM_COMMAND_SHOW_WORKLOADS, FM_COMMAND_SHOW_WORKLOAD, FM_COMMAND_SHOW_DEVICES,
     FM_COMMAND_DEVICES,
-    FM_COMMAND_REPORT, FM_COMMAND_COMPARE, FM_COMMAND_EXPORT, FM_COMMAND_ADVISE, FM_COMMAND_EXPLAIN,
+    FM_COMMAND_REPORT, FM_COMMAND_COMPARE, FM_COMMAND_HISTORY, FM_COMMAND_EXPORT, FM_COMMAND_ADVISE, FM_COMMAND_EXPLAIN,
     FM_COMMAND_HELP, FM_COMMAND_VERSION, FM_COMMAND_MAN, FM_COMMAND_COUNT
 };
 
@@ -48,7 +48,8 @@ enum fm_option_id {
     FM_OPTION_LAUNCHES, FM_OPTION_SEED, FM_OPTION_POISON, FM_OPTION_ONLY,
     FM_OPTION_TARGET_GLOBAL_BATCH, FM_OPTION_DEVICE_COUNT, FM_OPTION_HEADROOM, FM_OPTION_MAX_MEMORY, FM_OPTION_ALLOW,
     FM_OPTION_OBJECTIVE, FM_OPTION_BASE_LR, FM_OPTION_BASE_BATCH, FM_OPTION_LR_RULE, FM_OPTION_SAMPLES_PER_EPOCH,
-    FM_OPTION_MAX_SLOWDOWN, FM_OPTION_MAX_MEMORY_GROWTH,
+    FM_OPTION_MAX_SLOWDOWN, FM_OPTION_MAX_MEMORY_GROWTH, FM_OPTION_HISTORY,
+    FM_OPTION_ADD, FM_OPTION_VERDICT, FM_OPTION_LAST_GOOD,
     FM_OPTION_FORMAT, FM_OPTION_LARGEST, FM_OPTION_INTO, FM_OPTION_DRY_RUN, FM_OPTION_TEMPLATE,
     FM_OPTION_OUT, FM_OPTION_RESUME, FM_OPTION_LAYERS, FM_OPTION_YAML, FM_OPTION_JSON,
     FM_OPTION_COUNT
@@ -89,6 +90,9 @@ struct fm_options {
     int64_t launches;                   /* worker launches behind a throughput figure */
     int64_t seed;
     int64_t max_slowdown_ppm, max_memory_growth_ppm;    /* COMPARE */
+    char *history;                      /* COMPARE: path; NULL: none */
+    char *add, *verdict;                /* HISTORY: a run's folder, what compare said of it; NULL: not given */
+    bool last_good;                     /* HISTORY */
     bool poison, resume, layers, yaml, json;
     bool largest, dry_run;              /* EXPORT */
     int64_t target_global_batch, devices, max_memory_bytes, base_batch, samples_per_epoch;     /* ADVISE; 0: none */

@@ -14,6 +14,7 @@
 #define DEVICES (1u << FM_COMMAND_DEVICES)
 #define REPORT (1u << FM_COMMAND_REPORT)
 #define COMPARE (1u << FM_COMMAND_COMPARE)
+#define HISTORY (1u << FM_COMMAND_HISTORY)
 #define EXPORT (1u << FM_COMMAND_EXPORT)
 #define ADVISE (1u << FM_COMMAND_ADVISE)
 #define EXPLAIN (1u << FM_COMMAND_EXPLAIN)
@@ -126,6 +127,18 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_MAX_MEMORY_GROWTH] = { .name = "max-memory-growth", .argument = "SHARE", .kind = FM_OPTION_SHARE,
         .group = FM_GROUP_GATE, .commands = COMPARE, AT(max_memory_growth_ppm), .text = "2%", .lo = 0, .hi = 1000000000,
         .no_range = true, .help = "growth of peak memory that is tolerated" },
+    [FM_OPTION_HISTORY] = { .name = "history", .argument = "FILE", .kind = FM_OPTION_PATH, .group = FM_GROUP_GATE,
+        .commands = COMPARE, AT(history),
+        .help = "how much samples/s move from night to night, from this history, is added to their error" },
+
+    [FM_OPTION_ADD] = { .name = "add", .argument = "DIR", .kind = FM_OPTION_PATH, .group = FM_GROUP_OUTPUT, .commands = HISTORY,
+        AT(add), .help = "add the run in this folder (once; the file is made if need be) instead of listing" },
+    [FM_OPTION_VERDICT] = { .name = "verdict", .argument = "WORD", .kind = FM_OPTION_WORD, .group = FM_GROUP_OUTPUT,
+        .commands = HISTORY, AT(verdict),
+        .help = "with --add: what compare said of it: first (nothing to compare with), same, better, worse, undecided, "
+                "incomparable" },
+    [FM_OPTION_LAST_GOOD] = { .name = "last-good", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT, .commands = HISTORY,
+        AT(last_good), .help = "print the folder of the latest run that was first, same or better" },
 
     [FM_OPTION_FORMAT] = { .name = "format", .argument = "FORMAT", .kind = FM_OPTION_WORD, .group = FM_GROUP_OUTPUT,
         .commands = REPORT | EXPORT, AT(format),
@@ -151,8 +164,8 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_YAML] = { .name = "yaml", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT, .commands = SHOW_WORKLOAD,
         AT(yaml), .help = "the network's graph as YAML" },
     [FM_OPTION_JSON] = { .name = "json", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT,
-        .commands = RUN | PLAN | SHOW_WORKLOADS | SHOW_WORKLOAD | SHOW_DEVICES | DEVICES | REPORT | COMPARE | ADVISE | EXPLAIN,
-        AT(json),
+        .commands = RUN | PLAN | SHOW_WORKLOADS | SHOW_WORKLOAD | SHOW_DEVICES | DEVICES | REPORT | COMPARE | HISTORY | ADVISE |
+                    EXPLAIN, AT(json),
         .help = "JSON on standard output instead of tables" },
 };
 
@@ -170,6 +183,9 @@ const struct fm_command_row fm_commands[FM_COMMAND_COUNT] = {
         "which run? (fillmark report DIR)" },
     [FM_COMMAND_COMPARE] = { "compare", "BASE NEW",
         "is the run in folder NEW worse than the one in BASE? The exit code tells", 2, 2, "which two runs? (fillmark compare BASE NEW)" },
+    [FM_COMMAND_HISTORY] = { "history", "FILE",
+        "what many nights say: how each figure moves, and the night from which on it is another one", 1, 1,
+        "which file? (fillmark history FILE)" },
     [FM_COMMAND_EXPORT] = { "export", "DIR",
         "the best configuration of a workload, in the words of a training framework", 1, 1, "which run? (fillmark export DIR)" },
     [FM_COMMAND_ADVISE] = { "advise", "[DIR]",

@@ -20,14 +20,14 @@
 struct row { const char *given, *text; };
 
 static const struct row commands[] = {
-    { "", "no command (run, plan, show, devices, report, compare, export, advise, explain, help; fillmark --help)" },
-    { "runn", "unknown command 'runn'; did you mean 'run'? (run, plan, show, devices, report, compare, export, advise, explain, help)" },
-    { "xyzzy", "unknown command 'xyzzy' (run, plan, show, devices, report, compare, export, advise, explain, help)" },
+    { "", "no command (run, plan, show, devices, report, compare, history, export, advise, explain, help; fillmark --help)" },
+    { "runn", "unknown command 'runn'; did you mean 'run'? (run, plan, show, devices, report, compare, history, export, advise, explain, help)" },
+    { "xyzzy", "unknown command 'xyzzy' (run, plan, show, devices, report, compare, history, export, advise, explain, help)" },
     { "show", "show: what? (fillmark show workloads, workload NAME, devices)" },
     { "show worklods", "show: unknown 'worklods'; did you mean 'workloads'? (workloads, workload NAME, devices)" },
     { "--json run", "--json: a command comes first (fillmark run --json)" },
     { "help show x", "show: unknown 'x' (workloads, workload NAME, devices)" },
-    { "help rnu", "unknown command 'rnu'; did you mean 'run'? (run, plan, show, devices, report, compare, export, advise, explain, help)" },
+    { "help rnu", "unknown command 'rnu'; did you mean 'run'? (run, plan, show, devices, report, compare, history, export, advise, explain, help)" },
     { "help run x", "help: unexpected argument 'x'" },
     { "--version x", "--version: unexpected argument 'x'" },
     { "run --precison fp32", "--precison: unknown option; did you mean '--precision'? (fillmark run --help)" },
