@@ -1,8 +1,8 @@
 # The cuda backend's own kernels. CMake's own CUDA language is not used: its check links and runs, and a machine without
 # CUDA must be able to build all the rest.
 
-# An object of a .cu file by an explicit command line; appended to the list OBJECTS
-function(fm_cu_object objects source folder)
+# An object of a .cu file by an explicit command line; appended to the list named OUT
+function(fm_cu_object out source folder)
     get_filename_component(name ${source} NAME_WE)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${folder}/${name}.o)
     add_custom_command(OUTPUT ${object}
@@ -10,8 +10,7 @@ function(fm_cu_object objects source folder)
                        COMMAND ${ARGN} -MD -MF ${object}.d -c ${source} -o ${object}
                        DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "Kernels ${folder}/${name}")
     set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
-    list(APPEND ${objects} ${object})
-    set(${objects} ${${objects}} PARENT_SCOPE)
+    set(${out} ${${out}} ${object} PARENT_SCOPE)
 endfunction()
 
 # A static library of such objects and of C files
