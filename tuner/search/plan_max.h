@@ -18,7 +18,7 @@
 
 #include "tuner/base/status.h"
 
-#define FM_PLAN_MAX_AHEAD 12
+#define FM_PLAN_MAX_AHEAD 4
 
 struct fm_plan_need {
     bool verdict_only;          /* given: `bytes` is not looked at unless it fits */
