@@ -4,6 +4,7 @@
 #include "results/fold.h"
 #include "tuner/base/memory.h"
 #include "tuner/campaign/record.h"
+#include "tuner/campaign/roofline.h"
 #include "tuner/device_table.h"
 #include "tuner/plan_table.h"
 #include "tuner/records.h"
@@ -27,6 +28,15 @@ static fm_status put(struct planning *p, cJSON *record, struct fm_err *err)
     return fm_records_add(&p->records, record, err);
 }
 
+/* of a GPU that is not here: what its table bounds the speed by; the session's program is that of the row */
+static bool add_bound(const struct fm_session *s, cJSON *row)
+{
+    double seconds = s->config.gpu ? fm_roofline_step_seconds(s->config.gpu, &s->program) : 0;
+    if (!(seconds > 0)) return true;        /* unknown is absent */
+    return cJSON_AddNumberToObject(cJSON_GetObjectItemCaseSensitive(row, "planned"), "bound_samples_per_s",
+                                   (double)s->program.samples / seconds) != NULL;
+}
+
 /* the rows of one batch */
 static fm_status plan_batch(struct planning *p, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_err *err)
 {
@@ -35,7 +45,12 @@ static fm_status plan_batch(struct planning *p, const struct fm_cell *cell, stru
     if (status != FM_OK) return status;
     struct fm_row row = { .cell = cell, .batch = batch.train, .val_batch = batch.val, .role = "plan", .launch = 1, .planned = &planned,
                           .outcome = FM_OUTCOME_planned };
-    status = put(p, fm_record_row(&row), err);
+    cJSON *train = fm_record_row(&row);
+    if (train && !add_bound(p->session, train)) {
+        cJSON_Delete(train);
+        train = NULL;
+    }
+    status = put(p, train, err);
     if (status != FM_OK || !batch.val || !planned.plan.val.reserved_bytes) return status;
     row.val = true;
     return put(p, fm_record_row(&row), err);

@@ -6,9 +6,10 @@
 #include "results/numbers.h"
 #include "tuner/base/memory.h"
 
+#include <math.h>
 #include <string.h>
 
-#define FIGURES 8
+#define FIGURES 9
 #define ID_CHARS 8
 
 struct section {
@@ -73,6 +74,14 @@ static void put_shared(const struct section *s)
     fm_buf_puts(s->out, "\n\n");
 }
 
+/* NaN: unknown */
+static double bound_of(const struct fm_result_row *row)
+{
+    const cJSON *planned = cJSON_GetObjectItemCaseSensitive(row->record, "planned");
+    const cJSON *bound = cJSON_GetObjectItemCaseSensitive(planned, "bound_samples_per_s");
+    return cJSON_IsNumber(bound) ? bound->valuedouble : NAN;
+}
+
 static void put_figure(const struct section *s, size_t index, int column, struct fm_buf *text)
 {
     const struct fm_result_cell *cell = &s->result->cells[index];
@@ -85,6 +94,7 @@ static void put_figure(const struct section *s, size_t index, int column, struct
     case 4: fm_put_gib(text, train->planned.reserved_bytes); break;
     case 5: fm_put_gib(text, val ? val->planned.reserved_bytes : -1); break;
     case 6: fm_put_gib(text, train->planned.workspace_bytes); break;
+    case 7: fm_put_f64(text, bound_of(train)); break;
     default: fm_buf_printf(text, "%.*s", ID_CHARS, cell->id); break;
     }
 }
@@ -94,7 +104,8 @@ static void put_grid(const struct section *s)
     static const struct { const char *above, *title; bool right; } after[FIGURES] = {
         { "max batch", "train", true },        { "max batch", "val", true },           { "planned", "batch", true },
         { "planned", "allocated GiB", true },  { "planned", "reserved GiB", true },    { "planned", "val reserved", true },
-        { "largest", "workspace GiB", true },  { NULL, "cell", false },
+        { "largest", "workspace GiB", true },  { "bound", "samples/s", true },
+        { NULL, "cell", false },
     };
     struct fm_grid grid = { 0 };
     struct fm_buf text = FM_BUF(4096);
@@ -181,6 +192,11 @@ fm_status fm_plan_table(const struct fm_result *result, struct fm_buf *out, stru
         }
         if (!begun) put_section(&s);
     }
+    bool bounded = false;
+    for (size_t i = 0; i < result->row_count; i++) bounded = bounded || !isnan(bound_of(&result->rows[i]));
+    if (bounded)
+        fm_buf_puts(out, "\nbound: at most so fast, by the table's peak rates and bandwidth alone (a roofline over the step's kernels, "
+                         "efficiency 1); no prediction\n");
     fm_free(index);
     return fm_buf_ok(out) ? FM_OK : FM_FAIL(err, FM_NOMEM, "the table");
 }
