@@ -1,7 +1,7 @@
 /* fillmark advise: which configuration to train with, from a run's folder, or from plans where there is none. */
 #include "tuner/commands.h"
 
-#include "results/advise.h"
+#include "tuner/advise_query.h"
 #include "results/json.h"
 #include "tuner/base/memory.h"
 #include "tuner/base/text.h"
@@ -89,13 +89,14 @@ static fm_status read_wants(const struct fm_options *o, struct fm_advise_query *
     return FM_OK;
 }
 
-static fm_status read_query(const struct fm_options *o, char *allow, struct fm_advise_query *q, struct fm_err *err)
+fm_status fm_advise_query_of(const struct fm_options *o, char *allow, struct fm_advise_query *q, struct fm_err *err)
 {
+    const char *command = fm_commands[o->command].name;
     *q = (struct fm_advise_query){ .target_global_batch = o->target_global_batch, .devices = o->devices, .max_memory_bytes = o->max_memory_bytes,
                                    .base_batch = o->base_batch, .samples_per_epoch = o->samples_per_epoch };
-    if (o->workload.count != 1) return FM_FAIL(err, FM_INVALID, "advise: --workload: which network? one, please");
+    if (o->workload.count != 1) return FM_FAIL(err, FM_INVALID, "%s: --workload: which network? one, please", command);
     q->workload = o->workload.item[0];
-    if (o->device.count > 1) return FM_FAIL(err, FM_INVALID, "advise: --device: one, please");
+    if (o->device.count > 1) return FM_FAIL(err, FM_INVALID, "%s: --device: one, please", command);
     if (o->operand[0] && o->device.count && strcmp(o->device.item[0], "all") != 0) q->device = o->device.item[0];
     fm_status status = read_words(o, q, err);
     if (status == FM_OK && allow) status = read_allow(fm_workload_find(q->workload, NULL), allow, q, err);
@@ -119,7 +120,7 @@ static fm_status plan(const struct fm_options *o, struct fm_advise_query *q, str
     struct fm_options own = *o;
     if (q->max_memory_bytes && !own.memory_bytes && strcmp(o->device.item[0], "none") == 0) own.memory_bytes = q->max_memory_bytes;
     if (strcmp(o->device.item[0], "none") == 0 && !own.memory_bytes)
-        return FM_FAIL(err, FM_INVALID, "advise: without a run or a device, how much memory is there? (--memory SIZE)");
+        return FM_FAIL(err, FM_INVALID, "without a run or a device, how much memory is there? (--memory SIZE)");
     for (int pass = 0; pass < 2; pass++) {
         fm_status status = fm_plan_records(&own, records, err);
         if (status != FM_OK) return status;
@@ -136,6 +137,13 @@ static fm_status plan(const struct fm_options *o, struct fm_advise_query *q, str
         q->headroom_bytes = q->headroom_ppm = q->max_memory_bytes = 0;
     }
     return FM_OK;
+}
+
+fm_status fm_advise_result(const struct fm_options *o, struct fm_advise_query *q, struct fm_records *planned, struct fm_result *out,
+                           struct fm_err *err)
+{
+    *planned = (struct fm_records){ 0 };
+    return o->operand[0] ? fm_result_read(o->operand[0], out, err) : plan(o, q, planned, out, err);
 }
 
 /* ---- where nothing fits ---- */
@@ -183,7 +191,7 @@ static void put_changes(const struct fm_changes *c, int64_t limit_bytes, struct 
     size_t shown = 0;
     if (!c->needed_bytes) return;
     if (limit_bytes >= 0 && c->needed_bytes <= limit_bytes) {
-        fm_buf_printf(out, "planned at batch 1, without workspaces, the unchanged model would fit: %.3f GiB; it was not run there\n",
+        fm_buf_printf(out, "the unchanged model would fit at batch 1, planned without workspaces: %.3f GiB; it was not run there\n",
                       (double)c->needed_bytes / 1073741824.0);
         return;
     }
@@ -250,8 +258,8 @@ fm_status fm_command_advise(const struct fm_options *o, struct fm_err *err)
     struct fm_records planned = { 0 };
     struct fm_result r;
     char *allow = o->allow ? fm_strdup(o->allow) : NULL;
-    fm_status status = o->allow && !allow ? FM_FAIL(err, FM_NOMEM, "the options") : read_query(o, allow, &q, err);
-    if (status == FM_OK) status = o->operand[0] ? fm_result_read(o->operand[0], &r, err) : plan(o, &q, &planned, &r, err);
+    fm_status status = o->allow && !allow ? FM_FAIL(err, FM_NOMEM, "the options") : fm_advise_query_of(o, allow, &q, err);
+    if (status == FM_OK) status = fm_advise_result(o, &q, &planned, &r, err);
     if (status == FM_OK) {
         status = fm_advise(&r, &q, &advice, err);
         if (status == FM_OK) status = write_advice(o, &r, &q, &advice, err);

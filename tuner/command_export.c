@@ -6,8 +6,10 @@
 #include "results/export_formats/formats.h"
 #include "results/export_formats/rewrite.h"
 #include "results/export_formats/template.h"
+#include "tuner/advise_query.h"
 #include "tuner/base/log.h"
 #include "tuner/base/memory.h"
+#include "tuner/options_table.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +23,19 @@ static fm_status print(const struct fm_buf *text, struct fm_err *err)
 }
 
 /* ---- what is to be exported ---- */
+
+/* a cell that is named, or the largest batch, leaves nothing to be advised */
+static fm_status check_named(const struct fm_options *o, struct fm_err *err)
+{
+    if (!o->only.count && !o->largest) return FM_OK;
+    for (int id = 0; id < FM_OPTION_COUNT; id++) {
+        const struct fm_option *option = &fm_option_table[id];
+        bool asks = option->group == FM_GROUP_ADVICE || option->group == FM_GROUP_STRATEGIES || option->kind == FM_OPTION_SETTING;
+        if (asks && o->origin[id] == FM_ORIGIN_FLAG)
+            return FM_FAIL(err, FM_INVALID, "--%s: not with --%s, which already says what to export", option->name, o->largest ? "largest" : "only");
+    }
+    return FM_OK;
+}
 
 static fm_status check_options(const struct fm_options *o, const struct fm_export_format **format, struct fm_err *err)
 {
@@ -36,7 +51,7 @@ static fm_status check_options(const struct fm_options *o, const struct fm_expor
     if (o->workload.count > 1 || o->device.count > 1 || o->only.count > 1)
         return FM_FAIL(err, FM_INVALID, "--%s: one, please; one configuration is exported",
                        o->workload.count > 1 ? "workload" : o->device.count > 1 ? "device" : "only");
-    return FM_OK;
+    return check_named(o, err);
 }
 
 /* the run's workload, if it has but one; else it must be named */
@@ -50,15 +65,27 @@ static fm_status only_workload(const struct fm_result *result, const char **name
     return FM_OK;
 }
 
-static fm_status choose(const struct fm_options *o, const struct fm_result *result, struct fm_choice *choice, struct fm_err *err)
+/* as fillmark advise does; the choice borrows from *result */
+static fm_status choose_advised(const struct fm_options *o, const struct fm_result *result, struct fm_advise_query *query,
+                                struct fm_choice *choice, struct fm_err *err)
 {
-    struct fm_choice_query query = { .largest = o->largest };
-    fm_status status = FM_OK;
-    if (o->workload.count) query.workload = o->workload.item[0];
-    else status = only_workload(result, &query.workload, err);
-    if (o->device.count && strcmp(o->device.item[0], "all") != 0) query.device = o->device.item[0];
+    struct fm_advice *advice = fm_calloc(1, sizeof *advice);
+    if (!advice) return FM_FAIL(err, FM_NOMEM, "advice");
+    fm_status status = fm_advise(result, query, advice, err);
+    if (status == FM_OK && !advice->found)
+        status = FM_FAIL(err, FM_OOM, "%s: nothing of what was asked for fits; 'fillmark advise' with the same options says what would",
+                         o->workload.item[0]);
+    if (status == FM_OK) *choice = advice->best.choice;
+    fm_free(advice);
+    return status;
+}
+
+static fm_status choose_named(const struct fm_options *o, const struct fm_result *result, struct fm_choice *choice, struct fm_err *err)
+{
+    struct fm_choice_query query = { .largest = o->largest, .workload = o->workload.item[0] };
+    if (strcmp(o->device.item[0], "all") != 0) query.device = o->device.item[0];
     if (o->only.count) query.only = o->only.item[0];
-    return status == FM_OK ? fm_choice_best(result, &query, choice, err) : status;
+    return fm_choice_best(result, &query, choice, err);
 }
 
 /* ---- where it goes ---- */
@@ -137,17 +164,49 @@ out:
     return status;
 }
 
+/* the options are those of one workload */
+static fm_status export_one(const struct fm_options *o, const struct fm_export_format *format, struct fm_err *err)
+{
+    struct fm_advise_query query;
+    struct fm_records planned = { 0 };
+    struct fm_result result;
+    struct fm_choice choice;
+    char *allow = o->allow ? fm_strdup(o->allow) : NULL;
+    fm_status status = o->allow && !allow ? FM_FAIL(err, FM_NOMEM, "the options") : fm_advise_query_of(o, allow, &query, err);
+    if (status == FM_OK) status = fm_advise_result(o, &query, &planned, &result, err);
+    if (status == FM_OK) {
+        status = o->only.count || o->largest ? choose_named(o, &result, &choice, err) : choose_advised(o, &result, &query, &choice, err);
+        if (status == FM_OK) status = export_choice(o, format, &choice, err);
+        fm_result_release(&result);
+        fm_records_release(&planned);
+    }
+    fm_free(allow);
+    return status;
+}
+
+/* without --workload: the run's, if it has but one */
+static fm_status export_only(const struct fm_options *o, const struct fm_export_format *format, struct fm_err *err)
+{
+    struct fm_options own = *o;
+    struct fm_result result;
+    const char *name;
+    if (!o->operand[0]) return FM_FAIL(err, FM_INVALID, "export: which run, or, for plans, which --workload?");
+    fm_status status = fm_result_read(o->operand[0], &result, err);
+    if (status != FM_OK) return status;
+    status = only_workload(&result, &name, err);
+    char *copy = status == FM_OK ? fm_strdup(name) : NULL;
+    if (status == FM_OK && !copy) status = FM_FAIL(err, FM_NOMEM, "the options");
+    fm_result_release(&result);
+    own.workload = (struct fm_texts){ .item = &copy, .count = 1 };
+    if (status == FM_OK) status = export_one(&own, format, err);
+    fm_free(copy);
+    return status;
+}
+
 fm_status fm_command_export(const struct fm_options *o, struct fm_err *err)
 {
     const struct fm_export_format *format;
-    struct fm_result result;
-    struct fm_choice choice;
     fm_status status = check_options(o, &format, err);
     if (status != FM_OK) return status;
-    status = fm_result_read(o->operand[0], &result, err);
-    if (status != FM_OK) return status;
-    status = choose(o, &result, &choice, err);
-    if (status == FM_OK) status = export_choice(o, format, &choice, err);
-    fm_result_release(&result);
-    return status;
+    return o->workload.count ? export_one(o, format, err) : export_only(o, format, err);
 }

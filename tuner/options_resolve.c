@@ -51,7 +51,7 @@ static bool default_campaign(const struct fm_givens *givens)
 
 static fm_status store_strategy_defaults(const struct fm_givens *givens, struct fm_options *options, struct fm_err *err)
 {
-    bool campaign = default_campaign(givens), advises = givens->command == FM_COMMAND_ADVISE;
+    bool campaign = default_campaign(givens), advises = givens->command == FM_COMMAND_ADVISE || givens->command == FM_COMMAND_EXPORT;
     for (int id = 0; id < FM_OPTION_COUNT; id++) {
         const struct fm_option *o = &fm_option_table[id];
         if (o->kind != FM_OPTION_STRATEGY || options->strategy[o->strategy].count) continue;
@@ -72,7 +72,8 @@ fm_status fm_options_resolve(const struct fm_givens *givens, struct fm_options *
         for (size_t i = 0; i < givens->count; i++)
             if (givens->item[i].origin == (enum fm_origin)origin && givens->item[i].id != FM_OPTION_SET)
                 FM_TRY(fm_option_store(givens, &givens->item[i], options, err));
-    if (givens->command == FM_COMMAND_EXPLAIN || givens->command == FM_COMMAND_ADVISE) measures = options->workload.count > 0;
+    if (givens->command == FM_COMMAND_EXPLAIN || givens->command == FM_COMMAND_ADVISE || givens->command == FM_COMMAND_EXPORT)
+        measures = options->workload.count > 0;
     if (measures && !options->workload.count)
         for (size_t i = 0; i < fm_workload_count; i++)
             if (!fm_texts_add(&options->workload, fm_workloads[i]->name)) {

@@ -19,7 +19,7 @@
 #define ADVISE (1u << FM_COMMAND_ADVISE)
 #define EXPLAIN (1u << FM_COMMAND_EXPLAIN)
 #define AT(field) .offset = offsetof(struct fm_options, field)
-#define AXIS(id) .kind = FM_OPTION_STRATEGY, .group = FM_GROUP_STRATEGIES, .commands = RUN | PLAN | ADVISE | EXPLAIN, .strategy = (id)
+#define AXIS(id) .kind = FM_OPTION_STRATEGY, .group = FM_GROUP_STRATEGIES, .commands = RUN | PLAN | ADVISE | EXPLAIN | EXPORT, .strategy = (id)
 #define SECOND_NS INT64_C(1000000000)
 #define YEAR_NS (365 * 24 * 3600 * SECOND_NS)
 
@@ -33,7 +33,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN | EXPORT | ADVISE | EXPLAIN, AT(workload),
         .help = "networks to train, at their published sizes; default: all, at sizes for small memories" },
     [FM_OPTION_SET] = { .name = "set", .argument = "KEY=VALUE,...", .kind = FM_OPTION_SETTING,
-        .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN | SHOW_WORKLOAD | ADVISE | EXPLAIN,
+        .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN | SHOW_WORKLOAD | ADVISE | EXPLAIN | EXPORT,
         .help = "setting of all chosen workloads that have it, or of one: WORKLOAD.KEY=VALUE; may be repeated" },
 
     [FM_OPTION_PRECISION] = { .name = "precision", .argument = "LIST", AXIS(FM_STRATEGY_PRECISION),
@@ -56,14 +56,14 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .help = "cpu, cuda:N, the UUID of a GPU, all: every GPU, or the CPU where there is none; ref: the slow oracle; "
                 "plan alone: a GPU that is not here (fillmark show devices), or none: any precision, no workspace" },
     [FM_OPTION_DEVICE_FILE] = { .name = "device-file", .argument = "FILE", .kind = FM_OPTION_PATH, .group = FM_GROUP_DEVICE,
-        .commands = PLAN | SHOW_DEVICES | ADVISE, AT(device_file), .help = "your own table of GPUs; it adds to the built-in one" },
+        .commands = PLAN | SHOW_DEVICES | ADVISE | EXPORT, AT(device_file), .help = "your own table of GPUs; it adds to the built-in one" },
     [FM_OPTION_MEMORY] = { .name = "memory", .argument = "SIZE", .kind = FM_OPTION_BYTES, .group = FM_GROUP_DEVICE,
-        .commands = RUN | PLAN | ADVISE, AT(memory_bytes), .text = "auto", .word = "auto", .lo = 1, .hi = INT64_C(1) << 60,
+        .commands = RUN | PLAN | ADVISE | EXPORT, AT(memory_bytes), .text = "auto", .word = "auto", .lo = 1, .hi = INT64_C(1) << 60,
         .no_range = true,
         .help = "limit of reserved memory, as 2GiB or 1.5GB; auto: of a GPU what is free, of the CPU a quarter of free "
                 "RAM, at most 2GiB (256MiB where no workload is named)" },
     [FM_OPTION_THREADS] = { .name = "threads", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_DEVICE,
-        .commands = RUN | PLAN | DEVICES | ADVISE, AT(threads), .text = "auto", .word = "auto", .lo = 1, .hi = 4096,
+        .commands = RUN | PLAN | DEVICES | ADVISE | EXPORT, AT(threads), .text = "auto", .word = "auto", .lo = 1, .hi = 4096,
         .help = "threads of the cpu device" },
 
     [FM_OPTION_SEARCH] = { .name = "search", .argument = "METHOD", .kind = FM_OPTION_METHOD, .group = FM_GROUP_SEARCH,
@@ -96,27 +96,27 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .commands = RUN | PLAN | EXPORT, AT(only), .help = "only the cells whose ids begin so (hexadecimal, from a table)" },
 
     [FM_OPTION_TARGET_GLOBAL_BATCH] = { .name = "target-global-batch", .argument = "N", .kind = FM_OPTION_INTEGER,
-        .group = FM_GROUP_ADVICE, .commands = ADVISE, AT(target_global_batch), .text = "none", .word = "none", .lo = 1,
+        .group = FM_GROUP_ADVICE, .commands = ADVISE | EXPORT, AT(target_global_batch), .text = "none", .word = "none", .lo = 1,
         .hi = INT64_C(1) << 40, .no_range = true, .help = "samples of one optimizer step over all devices, kept exactly where a batch allows it" },
     [FM_OPTION_DEVICE_COUNT] = { .name = "devices", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_ADVICE,
-        .commands = ADVISE, AT(devices), .text = "1", .lo = 1, .hi = 65536, .help = "that train together, each with its own copy" },
+        .commands = ADVISE | EXPORT, AT(devices), .text = "1", .lo = 1, .hi = 65536, .help = "that train together, each with its own copy" },
     [FM_OPTION_HEADROOM] = { .name = "headroom", .argument = "SIZE", .kind = FM_OPTION_WORD, .group = FM_GROUP_ADVICE,
-        .commands = ADVISE, AT(headroom), .help = "memory to leave free, as 1GiB or 10%" },
+        .commands = ADVISE | EXPORT, AT(headroom), .help = "memory to leave free, as 1GiB or 10%" },
     [FM_OPTION_MAX_MEMORY] = { .name = "max-memory", .argument = "SIZE", .kind = FM_OPTION_BYTES, .group = FM_GROUP_ADVICE,
-        .commands = ADVISE, AT(max_memory_bytes), .text = "none", .word = "none", .lo = 1, .hi = INT64_C(1) << 60,
+        .commands = ADVISE | EXPORT, AT(max_memory_bytes), .text = "none", .word = "none", .lo = 1, .hi = INT64_C(1) << 60,
         .no_range = true, .help = "reserved memory that may be used; none: what the device had" },
     [FM_OPTION_ALLOW] = { .name = "allow", .argument = "NAME,...", .kind = FM_OPTION_WORD, .group = FM_GROUP_ADVICE,
-        .commands = ADVISE, AT(allow), .help = "strategies and settings that may change the model where nothing else fits: channels, input, ..." },
+        .commands = ADVISE | EXPORT, AT(allow), .help = "strategies and settings that may change the model where nothing else fits: channels, input, ..." },
     [FM_OPTION_OBJECTIVE] = { .name = "objective", .argument = "WHAT", .kind = FM_OPTION_WORD, .group = FM_GROUP_ADVICE,
-        .commands = ADVISE, AT(objective), .text = "knee",
+        .commands = ADVISE | EXPORT, AT(objective), .text = "knee",
         .help = "knee: the least memory within 5 % of the most samples/s; throughput: the most samples/s; memory: the least memory" },
     [FM_OPTION_BASE_LR] = { .name = "base-lr", .argument = "X", .kind = FM_OPTION_WORD, .group = FM_GROUP_ADVICE,
-        .commands = ADVISE, AT(base_lr), .help = "learning rate that is known to work" },
+        .commands = ADVISE | EXPORT, AT(base_lr), .help = "learning rate that is known to work" },
     [FM_OPTION_BASE_BATCH] = { .name = "base-batch", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_ADVICE,
-        .commands = ADVISE, AT(base_batch), .text = "none", .word = "none", .lo = 1, .hi = INT64_C(1) << 40, .no_range = true,
+        .commands = ADVISE | EXPORT, AT(base_batch), .text = "none", .word = "none", .lo = 1, .hi = INT64_C(1) << 40, .no_range = true,
         .help = "the global batch at which it does" },
     [FM_OPTION_LR_RULE] = { .name = "lr-rule", .argument = "RULE", .kind = FM_OPTION_WORD, .group = FM_GROUP_ADVICE,
-        .commands = ADVISE, AT(lr_rule), .text = "none", .help = "how the rate follows the global batch: none, linear, sqrt" },
+        .commands = ADVISE | EXPORT, AT(lr_rule), .text = "none", .help = "how the rate follows the global batch: none, linear, sqrt" },
     [FM_OPTION_SAMPLES_PER_EPOCH] = { .name = "samples-per-epoch", .argument = "N", .kind = FM_OPTION_INTEGER,
         .group = FM_GROUP_ADVICE, .commands = ADVISE, AT(samples_per_epoch), .text = "none", .word = "none", .lo = 1,
         .hi = INT64_C(1) << 50, .no_range = true, .help = "for the time of an epoch" },
@@ -186,8 +186,8 @@ const struct fm_command_row fm_commands[FM_COMMAND_COUNT] = {
     [FM_COMMAND_HISTORY] = { "history", "FILE",
         "what many nights say: how each figure moves, and the night from which on it is another one", 1, 1,
         "which file? (fillmark history FILE)" },
-    [FM_COMMAND_EXPORT] = { "export", "DIR",
-        "the best configuration of a workload, in the words of a training framework", 1, 1, "which run? (fillmark export DIR)" },
+    [FM_COMMAND_EXPORT] = { "export", "[DIR]",
+        "the best configuration of a workload, in the words of a training framework; without a run, from plans", 0, 1, NULL },
     [FM_COMMAND_ADVISE] = { "advise", "[DIR]",
         "which configuration to train with, from a run, or without one from plans", 0, 1, NULL },
     [FM_COMMAND_EXPLAIN] = { "explain", "[FILE]",
