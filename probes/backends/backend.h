@@ -15,6 +15,13 @@
 #define FM_BACKEND_ABI 1u
 #define FM_TEXT_BYTES 128
 
+/* what would spoil a measurement, and what to do about it */
+struct fm_finding { char what[160], remedy[160]; };
+/* another process that holds memory of the device; bytes -1: unknown */
+struct fm_holder { int64_t pid, bytes; char name[64]; };
+#define FM_MAX_FINDINGS 12
+#define FM_MAX_HOLDERS 8
+
 struct fm_device_info {
     char id[32];                        /* "cpu", "cuda:0" */
     char name[FM_TEXT_BYTES];           /* "AMD EPYC ..." */
@@ -23,6 +30,12 @@ struct fm_device_info {
     char driver[FM_TEXT_BYTES];         /* "" where there is none */
     int64_t total_bytes, free_bytes;    /* of the device; -1 unknown */
     int32_t threads;                    /* 0 where it does not matter */
+    int32_t count;                      /* devices of this backend here; 0: not told */
+    int64_t framework_bytes;            /* what PyTorch holds beside its allocator's segments; 0: memory is the host's */
+    char facts[240];                    /* clocks, temperature, links, for people; "" */
+    struct fm_finding finding[FM_MAX_FINDINGS];
+    struct fm_holder holder[FM_MAX_HOLDERS];        /* descending */
+    uint32_t findings, holders;
 };
 
 struct fm_launch {

@@ -25,6 +25,8 @@
 #define FM_MAX_BATCH INT32_MAX
 #define FM_BREAKDOWN_ROWS 8
 #define FM_LINE_MAX_BYTES ((size_t)16 << 20)
+#define FM_MAX_REPLY_FINDINGS 12
+#define FM_MAX_REPLY_HOLDERS 8
 
 /* name, text for people */
 #define FM_OUTCOME_LIST(X)                                                         \
@@ -103,7 +105,12 @@ struct fm_reply {
     /* inventory */
     char device_id[32], device_name[128], device_isa[64], device_library[128], device_driver[128];
     int64_t device_total_bytes, device_free_bytes;          /* -1 unknown */
-    int32_t device_threads;
+    int32_t device_threads, device_count;                   /* count of the backend's devices; -1 unknown */
+    int64_t device_framework_bytes;                         /* held beside the allocator's segments; -1: host memory */
+    char device_facts[240];                                 /* for people */
+    struct fm_reply_finding { char what[160], remedy[160]; } finding[FM_MAX_REPLY_FINDINGS];
+    struct fm_reply_holder { int64_t pid, bytes; char name[64]; } holder[FM_MAX_REPLY_HOLDERS];   /* bytes -1: unknown */
+    uint32_t findings, holders;
     /* workspaces */
     struct fm_answer *answer;       /* owned */
     size_t answers;

@@ -29,6 +29,11 @@ static const struct fm_field device_fields[] = {
     { "total_bytes", FM_FIELD_I64, true, .in = FM_FIELD_IN_ALL, .offset = AT(device_total_bytes), .max = INT64_MAX },
     { "free_bytes", FM_FIELD_I64, true, .in = FM_FIELD_IN_ALL, .offset = AT(device_free_bytes), .max = INT64_MAX },
     { "threads", FM_FIELD_I32, .in = FM_FIELD_IN_ALL, .offset = AT(device_threads), .max = INT32_MAX },
+    { "count", FM_FIELD_I32, true, .in = FM_FIELD_IN_ALL, .offset = AT(device_count), .max = INT32_MAX },
+    { "framework_bytes", FM_FIELD_I64, true, .in = FM_FIELD_IN_ALL, .offset = AT(device_framework_bytes), .max = INT64_MAX },
+    { "facts", FM_FIELD_TEXT, true, .in = FM_FIELD_IN_ALL, ROOM(device_facts) },
+    { "findings", FM_FIELD_OTHER, true, .in = FM_FIELD_IN_ALL, .other = &fm_findings_field },
+    { "holders", FM_FIELD_OTHER, true, .in = FM_FIELD_IN_ALL, .other = &fm_holders_field },
     { .name = NULL },
 };
 

@@ -33,6 +33,22 @@ static void set_failure(struct fm_reply *reply, fm_status status, const struct f
     (void)snprintf(reply->reason, sizeof reply->reason, "%.230s", err->text);
 }
 
+static void copy_notes(const struct fm_device_info *info, struct fm_reply *reply)
+{
+    (void)snprintf(reply->device_facts, sizeof reply->device_facts, "%s", info->facts);
+    for (uint32_t i = 0; i < info->findings && i < FM_MAX_REPLY_FINDINGS; i++) {
+        struct fm_reply_finding *f = &reply->finding[reply->findings++];
+        (void)snprintf(f->what, sizeof f->what, "%s", info->finding[i].what);
+        (void)snprintf(f->remedy, sizeof f->remedy, "%s", info->finding[i].remedy);
+    }
+    for (uint32_t i = 0; i < info->holders && i < FM_MAX_REPLY_HOLDERS; i++) {
+        struct fm_reply_holder *h = &reply->holder[reply->holders++];
+        h->pid = info->holder[i].pid;
+        h->bytes = info->holder[i].bytes;
+        (void)snprintf(h->name, sizeof h->name, "%s", info->holder[i].name);
+    }
+}
+
 void fm_worker_inventory(const struct fm_backend_ops *ops, struct fm_backend *backend, struct fm_reply *reply)
 {
     struct fm_device_info info = { 0 };
@@ -50,6 +66,9 @@ void fm_worker_inventory(const struct fm_backend_ops *ops, struct fm_backend *ba
     reply->device_total_bytes = info.total_bytes;
     reply->device_free_bytes = info.free_bytes;
     reply->device_threads = info.threads;
+    reply->device_count = info.count > 0 ? info.count : -1;
+    reply->device_framework_bytes = info.framework_bytes > 0 ? info.framework_bytes : -1;
+    copy_notes(&info, reply);
 }
 
 /* the step program that a request means */

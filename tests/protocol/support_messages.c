@@ -151,6 +151,25 @@ static void any_answers(struct fm_draw *draw, struct fm_reply *out)
     }
 }
 
+/* what a device says of itself beside its memory */
+static void any_notes(struct fm_draw *draw, struct fm_reply *out)
+{
+    if (coin(draw)) out->device_count = (int32_t)any_int(draw, 0, INT32_MAX);
+    if (coin(draw)) out->device_framework_bytes = any_int(draw, 0, INT64_MAX);
+    any_text(draw, 0, out->device_facts, sizeof out->device_facts);
+    out->findings = (uint32_t)any_int(draw, 0, FM_MAX_REPLY_FINDINGS);
+    for (uint32_t i = 0; i < out->findings; i++) {
+        any_text(draw, 1, out->finding[i].what, sizeof out->finding[i].what);
+        any_text(draw, 0, out->finding[i].remedy, sizeof out->finding[i].remedy);
+    }
+    out->holders = (uint32_t)any_int(draw, 0, FM_MAX_REPLY_HOLDERS);
+    for (uint32_t i = 0; i < out->holders; i++) {
+        out->holder[i].pid = any_int(draw, 0, INT64_MAX);
+        out->holder[i].bytes = coin(draw) ? any_int(draw, 0, INT64_MAX) : -1;
+        any_text(draw, 0, out->holder[i].name, sizeof out->holder[i].name);
+    }
+}
+
 void fm_random_reply(struct fm_draw *draw, enum fm_request_kind kind, enum fm_outcome outcome, struct fm_reply *out)
 {
     fm_reply_init(out);
@@ -167,6 +186,7 @@ void fm_random_reply(struct fm_draw *draw, enum fm_request_kind kind, enum fm_ou
         if (coin(draw)) out->device_total_bytes = any_int(draw, 0, INT64_MAX);
         if (coin(draw)) out->device_free_bytes = any_int(draw, 0, INT64_MAX);
         out->device_threads = (int32_t)any_int(draw, 0, INT32_MAX);
+        any_notes(draw, out);
     }
     if (kind == FM_REQUEST_WORKSPACES && outcome == FM_OUTCOME_ok) any_answers(draw, out);
     if (kind != FM_REQUEST_PROBE) return;
@@ -233,9 +253,21 @@ static bool same_answer(const struct fm_answer *a, const struct fm_answer *b)
     return same;
 }
 
+static bool same_notes(const struct fm_reply *a, const struct fm_reply *b)
+{
+    bool same = a->device_count == b->device_count && a->device_framework_bytes == b->device_framework_bytes &&
+                strcmp(a->device_facts, b->device_facts) == 0 && a->findings == b->findings && a->holders == b->holders;
+    for (uint32_t i = 0; same && i < a->findings; i++)
+        same = strcmp(a->finding[i].what, b->finding[i].what) == 0 && strcmp(a->finding[i].remedy, b->finding[i].remedy) == 0;
+    for (uint32_t i = 0; same && i < a->holders; i++)
+        same = a->holder[i].pid == b->holder[i].pid && a->holder[i].bytes == b->holder[i].bytes &&
+               strcmp(a->holder[i].name, b->holder[i].name) == 0;
+    return same;
+}
+
 bool fm_reply_equal(const struct fm_reply *a, const struct fm_reply *b)
 {
-    bool same = a->id == b->id && a->kind == b->kind && a->outcome == b->outcome && strcmp(a->reason, b->reason) == 0 &&
+    bool same = same_notes(a, b) && a->id == b->id && a->kind == b->kind && a->outcome == b->outcome && strcmp(a->reason, b->reason) == 0 &&
                 strcmp(a->device_id, b->device_id) == 0 && strcmp(a->device_name, b->device_name) == 0 &&
                 strcmp(a->device_isa, b->device_isa) == 0 && strcmp(a->device_library, b->device_library) == 0 &&
                 strcmp(a->device_driver, b->device_driver) == 0 && a->device_total_bytes == b->device_total_bytes &&

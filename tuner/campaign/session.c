@@ -67,8 +67,15 @@ static uint64_t fingerprint_of(const struct fm_reply *d)
     return hash;
 }
 
-static int64_t default_memory(const struct fm_reply *device, int64_t most)
+/* A device with memory of its own is filled, but for what PyTorch holds beside its allocator; the host's is shared. */
+static int64_t default_memory(struct fm_session *s, int64_t most)
 {
+    const struct fm_reply *device = s->device;
+    if (device->device_framework_bytes > 0) {
+        int64_t room = device->device_free_bytes >= 0 ? device->device_free_bytes : device->device_total_bytes;
+        s->framework_bytes = device->device_framework_bytes;
+        return room > s->framework_bytes ? room - s->framework_bytes : 0;
+    }
     int64_t quarter = device->device_free_bytes > 0 ? device->device_free_bytes / 4 : most;
     return quarter < most ? quarter : most;
 }
@@ -80,7 +87,9 @@ static fm_status open_device(struct fm_session *s, struct fm_err *err)
     if (status == FM_OK) status = ask(s, &request, s->device, err);
     if (status != FM_OK) return status;
     s->fingerprint = fingerprint_of(s->device);
-    if (!s->capacity_bytes) s->capacity_bytes = default_memory(s->device, s->config.memory_auto_bytes);
+    if (!s->capacity_bytes) s->capacity_bytes = default_memory(s, s->config.memory_auto_bytes);
+    if (!s->capacity_bytes && s->framework_bytes)
+        return FM_FAIL(err, FM_UNSUPPORTED, "%s has no memory left: others hold it (fillmark devices lists them)", s->device->device_name);
     if (s->device->device_total_bytes > 0 && s->capacity_bytes > s->device->device_total_bytes)
         return FM_FAIL(err, FM_INVALID, "--memory: %lld bytes are more than the %lld of %s", (long long)s->capacity_bytes,
                        (long long)s->device->device_total_bytes, s->device->device_name);

@@ -19,7 +19,7 @@ struct fm_session_config {
     const char *device;             /* "cpu", "ref", "none", "cuda:0", "GPU-..." */
     const struct fm_gpu *gpu;       /* plan for this one, which is not here; NULL: the device is. Borrowed */
     int32_t threads;                /* 0: all */
-    int64_t memory_bytes;           /* 0: a quarter of what is free, at most memory_auto_bytes */
+    int64_t memory_bytes;           /* 0: a GPU's free memory less framework_bytes; of the host's a quarter, at most memory_auto_bytes */
     int64_t memory_auto_bytes;
     const atomic_bool *cancel;       /* NULL: never */
 };

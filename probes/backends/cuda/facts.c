@@ -1,38 +1,180 @@
 #include "probes/backends/cuda/facts.h"
 
+#include "probes/backends/cuda/cuda.h"
+
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* NVML, if it starts, and its handle of the GPU: NVML counts devices its own way, so by name */
-static struct nvmlDevice_st *nvml_device(const struct fm_cuda *c)
+#define MAX_PROCESSES 64
+#define MIB 1048576.0
+
+struct look {
+    const struct fm_cuda *cuda;
+    const struct fm_nvml_api *nvml;
+    struct nvmlDevice_st *device;       /* NULL: NVML does not know it */
+    struct fm_device_info *out;
+};
+
+__attribute__((format(printf, 3, 4)))
+static void found(struct look *l, const char *remedy, const char *format, ...)
 {
-    const struct fm_nvml_api *nvml = &c->lib.nvml;
-    struct nvmlDevice_st *device = NULL;
-    if (!c->lib.found[FM_CUDA_NVML].here || nvml->init() != FM_NVML_SUCCESS) return NULL;
-    if (c->uuid[0] && nvml->by_uuid && nvml->by_uuid(c->uuid, &device) == FM_NVML_SUCCESS) return device;
-    if (c->pci[0] && nvml->by_pci && nvml->by_pci(c->pci, &device) == FM_NVML_SUCCESS) return device;
-    return NULL;
+    va_list args;
+    if (l->out->findings == FM_MAX_FINDINGS) return;
+    struct fm_finding *f = &l->out->finding[l->out->findings++];
+    va_start(args, format);
+    (void)vsnprintf(f->what, sizeof f->what, format, args);
+    va_end(args);
+    (void)snprintf(f->remedy, sizeof f->remedy, "%s", remedy);
 }
 
-static void versions(const struct fm_cuda *c, struct fm_device_info *out)
+__attribute__((format(printf, 2, 3)))
+static void fact(struct look *l, const char *format, ...)
 {
+    va_list args;
+    char *facts = l->out->facts;
+    size_t used = strlen(facts), room = sizeof l->out->facts;
+    if (used) used += (size_t)snprintf(facts + used, room - used, " · ");
+    if (used >= room) return;
+    va_start(args, format);
+    (void)vsnprintf(facts + used, room - used, format, args);
+    va_end(args);
+}
+
+/* a value of NVML's, if there is such a function and it answers */
+static bool asked(int (*function)(struct nvmlDevice_st *, unsigned *), struct nvmlDevice_st *device, unsigned *value)
+{
+    return function && function(device, value) == FM_NVML_SUCCESS;
+}
+
+/* NVML's handle of the GPU: it counts devices its own way, so by name */
+static void open_nvml(struct look *l)
+{
+    const struct fm_cuda *c = l->cuda;
+    const struct fm_cuda_found *library = &c->lib.found[FM_CUDA_NVML];
+    if (!library->here || l->nvml->init() != FM_NVML_SUCCESS) {
+        found(l, "it comes with the driver; without it free memory, clocks and other processes are unknown", "NVML is not here or does not start");
+        return;
+    }
+    if (c->uuid[0] && l->nvml->by_uuid && l->nvml->by_uuid(c->uuid, &l->device) == FM_NVML_SUCCESS) return;
+    if (c->pci[0] && l->nvml->by_pci && l->nvml->by_pci(c->pci, &l->device) == FM_NVML_SUCCESS) return;
+    l->device = NULL;
+    found(l, "nvidia-smi shows which GPUs it knows", "NVML does not know the GPU %.60s", c->uuid);
+}
+
+/* ---- what others hold ---- */
+
+static void keep_holder(struct fm_device_info *out, const struct fm_holder *h)
+{
+    uint32_t at = out->holders;
+    while (at > 0 && out->holder[at - 1].bytes < h->bytes) at--;
+    if (at == FM_MAX_HOLDERS) return;
+    uint32_t last = out->holders < FM_MAX_HOLDERS ? out->holders : FM_MAX_HOLDERS - 1;
+    memmove(&out->holder[at + 1], &out->holder[at], (last - at) * sizeof *h);
+    out->holder[at] = *h;
+    if (out->holders < FM_MAX_HOLDERS) out->holders++;
+}
+
+static void look_at_memory(struct look *l)
+{
+    struct fm_nvml_memory memory;
+    struct fm_nvml_process process[MAX_PROCESSES];
+    unsigned count = MAX_PROCESSES;
+    if (!l->nvml->memory || l->nvml->memory(l->device, &memory) != FM_NVML_SUCCESS) return;
+    l->out->free_bytes = (int64_t)memory.free;
+    if (!l->nvml->processes || l->nvml->processes(l->device, &count, process) != FM_NVML_SUCCESS) return;
+    for (unsigned i = 0; i < count && i < MAX_PROCESSES; i++) {
+        /* NVML says ULLONG_MAX where it must not tell, as to other users in containers */
+        struct fm_holder h = { .pid = process[i].pid, .bytes = process[i].used_bytes == (unsigned long long)-1 ? -1 : (int64_t)process[i].used_bytes };
+        char path[256] = "";
+        if (l->nvml->process_name && l->nvml->process_name(process[i].pid, path, sizeof path) != FM_NVML_SUCCESS) path[0] = '\0';
+        const char *name = strrchr(path, '/');
+        (void)snprintf(h.name, sizeof h.name, "%.60s", name ? name + 1 : path);
+        keep_holder(l->out, &h);
+    }
+    if (l->out->holders)
+        found(l, "stop them, or take the figures as those of a shared GPU", "%u other process%s on this GPU, %.0f MiB in use", count,
+              count == 1 ? "" : "es", (double)memory.used / MIB);
+}
+
+/* ---- its state ---- */
+
+static void look_at_clocks(struct look *l)
+{
+    static const struct { unsigned bit; const char *why, *remedy; } slow[] = {
+        { FM_NVML_SLOW_HW_THERMAL, "it is too hot", "let it cool; look at fans and air flow" },
+        { FM_NVML_SLOW_SW_THERMAL, "it is hot", "let it cool; look at fans and air flow" },
+        { FM_NVML_SLOW_HW_POWER, "of the power supply", "look at its power cables and supply" },
+        { FM_NVML_SLOW_HW, "of the hardware: power or heat", "nvidia-smi -q -d PERFORMANCE" },
+        { FM_NVML_SLOW_SYNC, "it waits for another GPU of a sync group", "nvidia-smi -q -d PERFORMANCE" },
+        { FM_NVML_SLOW_SW_POWER, "of its power limit", "nvidia-smi -q -d POWER; figures are those of this limit" },
+    };
+    unsigned now = 0, most = 0, celsius = 0, power = 0, limit = 0;
+    unsigned long long bits = 0;
+    if (l->nvml->clock && l->nvml->clock(l->device, FM_NVML_CLOCK_SM, &now) == FM_NVML_SUCCESS && l->nvml->clock_max &&
+        l->nvml->clock_max(l->device, FM_NVML_CLOCK_SM, &most) == FM_NVML_SUCCESS)
+        fact(l, "%u of %u MHz", now, most);
+    if (l->nvml->temperature && l->nvml->temperature(l->device, 0, &celsius) == FM_NVML_SUCCESS) fact(l, "%u °C", celsius);
+    if (asked(l->nvml->power, l->device, &power) && asked(l->nvml->power_limit, l->device, &limit))
+        fact(l, "%u of %u W", power / 1000, limit / 1000);
+    if (!l->nvml->slow_reasons || l->nvml->slow_reasons(l->device, &bits) != FM_NVML_SUCCESS) return;
+    for (size_t i = 0; i < sizeof slow / sizeof *slow; i++)
+        if (bits & slow[i].bit) found(l, slow[i].remedy, "clocks are held down because %s", slow[i].why);
+}
+
+static void look_at_health(struct look *l)
+{
+    unsigned long long errors = 0;
+    unsigned now = 0, next = 0, generation = 0, width = 0, width_max = 0;
+    if (l->nvml->ecc_mode && l->nvml->ecc_mode(l->device, &now, &next) == FM_NVML_SUCCESS) fact(l, "ECC %s", now ? "on" : "off");
+    /* uncorrected, since the driver was loaded */
+    if (l->nvml->ecc_errors && l->nvml->ecc_errors(l->device, 1, 0, &errors) == FM_NVML_SUCCESS && errors)
+        found(l, "nvidia-smi -q -d ECC; reset the GPU or reboot, and have it looked at", "%llu uncorrected ECC errors", errors);
+    if (l->nvml->mig_mode && l->nvml->mig_mode(l->device, &now, &next) == FM_NVML_SUCCESS && now) fact(l, "MIG");
+    if (!asked(l->nvml->link_generation, l->device, &generation) || !asked(l->nvml->link_width, l->device, &width)) return;
+    fact(l, "PCIe %u x%u", generation, width);
+    /* the generation drops while a GPU is idle; the width does not */
+    if (asked(l->nvml->link_width_max, l->device, &width_max) && width < width_max)
+        found(l, "seat it in a slot with all lanes; copies from the host are slower so", "PCIe x%u of x%u lanes", width, width_max);
+}
+
+/* ---- software ---- */
+
+static void look_at_versions(struct look *l)
+{
+    const struct fm_cuda_found *library = l->cuda->lib.found;
     char dnn[24], lt[24], cuda[24], driver[64] = "";
-    fm_cudnn_version_text(c->lib.found[FM_CUDA_CUDNN].version, dnn);
-    fm_cudnn_version_text(c->lib.found[FM_CUDA_LT].version, lt);
-    fm_cuda_version_text(c->lib.found[FM_CUDA_DRIVER].version, cuda);
-    (void)snprintf(out->library, sizeof out->library, "cuDNN %s · cuBLASLt %s", dnn, lt);
-    if (!c->lib.nvml.system_driver || c->lib.nvml.system_driver(driver, sizeof driver) != FM_NVML_SUCCESS) driver[0] = '\0';
-    (void)snprintf(out->driver, sizeof out->driver, "%.60s%sCUDA %s", driver, driver[0] ? " · " : "", cuda);
+    fm_cudnn_version_text(library[FM_CUDA_CUDNN].version, dnn);
+    fm_cudnn_version_text(library[FM_CUDA_LT].version, lt);
+    fm_cuda_version_text(library[FM_CUDA_DRIVER].version, cuda);
+    (void)snprintf(l->out->library, sizeof l->out->library, "cuDNN %s · cuBLASLt %s", dnn, lt);
+    if (!l->nvml->system_driver || l->nvml->system_driver(driver, sizeof driver) != FM_NVML_SUCCESS) driver[0] = '\0';
+    (void)snprintf(l->out->driver, sizeof l->out->driver, "%.60s%sCUDA %s", driver, driver[0] ? " · " : "", cuda);
+    if (fm_cudnn_wrong_half_conv3d(library[FM_CUDA_CUDNN].version))
+        found(l, "install cuDNN 9.16 or later; until then such cells are unsupported here",
+              "cuDNN %s computes 3-D convolutions in fp16 and bf16 wrongly", dnn);
+    if (fm_cudnn_wrong_tf32_conv3d(library[FM_CUDA_CUDNN].version))
+        found(l, "install cuDNN 9.16 or later; until then they are computed in fp32", "cuDNN %s computes 3-D convolutions in TF32 wrongly", dnn);
+    if (library[FM_CUDA_CUDNN].cudart / 1000 != library[FM_CUDA_LT].cudart / 1000)
+        found(l, "install both for the same CUDA", "cuDNN is for CUDA %zu, cuBLASLt for CUDA %zu", library[FM_CUDA_CUDNN].cudart / 1000,
+              library[FM_CUDA_LT].cudart / 1000);
 }
 
 void fm_cuda_info(const struct fm_cuda *c, struct fm_device_info *out)
 {
-    struct fm_nvml_memory memory;
-    struct nvmlDevice_st *device = nvml_device(c);
-    *out = (struct fm_device_info){ .total_bytes = c->total_bytes, .free_bytes = -1 };
+    struct look l = { .cuda = c, .nvml = &c->lib.nvml, .out = out };
+    int count = 0;
+    *out = (struct fm_device_info){ .total_bytes = c->total_bytes, .free_bytes = -1, .framework_bytes = FM_CUDA_FRAMEWORK_BYTES };
     (void)snprintf(out->id, sizeof out->id, "cuda:%d", c->ordinal);
     (void)snprintf(out->name, sizeof out->name, "%.120s", c->name);
     (void)snprintf(out->isa, sizeof out->isa, "sm_%d", c->sm);
-    versions(c, out);
-    if (device && c->lib.nvml.memory && c->lib.nvml.memory(device, &memory) == FM_NVML_SUCCESS) out->free_bytes = (int64_t)memory.free;
+    if (c->lib.cu.device_count(&count) == FM_CU_SUCCESS) out->count = count;
+    fact(&l, "%s", c->uuid);
+    open_nvml(&l);
+    look_at_versions(&l);
+    if (!l.device) return;
+    look_at_memory(&l);
+    look_at_clocks(&l);
+    look_at_health(&l);
 }
