@@ -97,6 +97,14 @@ static fm_status read_command(struct line *l)
         if (second) return FM_FAIL(l->err, FM_INVALID, "%s: unexpected argument '%.60s'", word, second);
         return FM_OK;
     }
+    if (strcmp(word, "--completion") == 0) {
+        o->command = FM_COMMAND_COMPLETION;
+        for (int i = 0; second && i < FM_COMPLETION_COUNT; i++) {
+            o->shell = (enum fm_completion)i;
+            if (strcmp(second, fm_completion_shells[i]) == 0 && l->count == 3) return FM_OK;
+        }
+        return FM_FAIL(l->err, FM_INVALID, "--completion: of which shell? (bash, zsh, fish)");
+    }
     if (word[0] == '-')
         return FM_FAIL(l->err, FM_INVALID, "%.60s: a command comes first (fillmark run %.60s)", word, word);
     if (strcmp(word, "show") == 0) {
@@ -293,5 +301,6 @@ void fm_options_release(struct fm_options *options)
 
 bool fm_options_prints(enum fm_command command)
 {
-    return command == FM_COMMAND_HELP || command == FM_COMMAND_VERSION || command == FM_COMMAND_MAN;
+    return command == FM_COMMAND_HELP || command == FM_COMMAND_VERSION || command == FM_COMMAND_MAN ||
+           command == FM_COMMAND_COMPLETION;
 }

@@ -35,7 +35,7 @@ enum fm_command {
     FM_COMMAND_RUN, FM_COMMAND_PLAN, FM_COMMAND_SHOW_WORKLOADS, FM_COMMAND_SHOW_WORKLOAD, FM_COMMAND_SHOW_DEVICES,
     FM_COMMAND_DEVICES,
     FM_COMMAND_REPORT, FM_COMMAND_COMPARE, FM_COMMAND_HISTORY, FM_COMMAND_EXPORT, FM_COMMAND_ADVISE, FM_COMMAND_EXPLAIN,
-    FM_COMMAND_HELP, FM_COMMAND_VERSION, FM_COMMAND_MAN, FM_COMMAND_COUNT
+    FM_COMMAND_HELP, FM_COMMAND_VERSION, FM_COMMAND_MAN, FM_COMMAND_COMPLETION, FM_COMMAND_COUNT
 };
 
 /* in the order of help */
@@ -55,6 +55,9 @@ enum fm_option_id {
     FM_OPTION_COUNT
 };
 
+enum fm_completion { FM_COMPLETION_BASH, FM_COMPLETION_ZSH, FM_COMPLETION_FISH, FM_COMPLETION_COUNT };
+extern const char *const fm_completion_shells[FM_COMPLETION_COUNT];
+
 enum fm_origin { FM_ORIGIN_DEFAULT, FM_ORIGIN_RECORD, FM_ORIGIN_FILE, FM_ORIGIN_FLAG };     /* the stronger, the later */
 
 struct fm_texts { char **item; size_t count, capacity; };           /* owned */
@@ -70,6 +73,7 @@ struct fm_options {
     enum fm_command command;
     enum fm_command topic;              /* of HELP; FM_COMMAND_HELP: the whole program */
     enum fm_origin origin[FM_OPTION_COUNT];
+    enum fm_completion shell;           /* of COMPLETION */
     char *config;                       /* path of the YAML file; NULL: none */
     char *operand[FM_OPERANDS_MAX];     /* what stands beside the options of other commands, in order; NULL: not given */
 
@@ -110,11 +114,13 @@ void fm_options_release(struct fm_options *options);
 /* the most that `--memory auto` takes of the CPU: less at the sizes for small memories */
 int64_t fm_options_memory_auto(const struct fm_options *options);
 
-/* Commands that only print a text: HELP, VERSION and MAN. FM_NOMEM when it does not fit into `out`. */
+/* Commands that only print a text: HELP, VERSION, MAN and COMPLETION. FM_NOMEM when it does not fit into `out`. */
 bool fm_options_prints(enum fm_command command);
 fm_status fm_options_print(const struct fm_options *options, struct fm_buf *out, struct fm_err *err) FM_MUST_USE;
 /* help of one command, or of the program for FM_COMMAND_HELP; at most 100 columns */
 void fm_options_help(enum fm_command command, struct fm_buf *out);
+/* the completion of a shell: commands, their options, values that can be listed */
+void fm_options_completion(enum fm_completion shell, struct fm_buf *out);
 /* the man page fillmark(1), roff with man macros */
 void fm_options_man(struct fm_buf *out);
 

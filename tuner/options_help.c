@@ -287,7 +287,8 @@ void fm_options_man(struct fm_buf *out)
 
 fm_status fm_options_print(const struct fm_options *options, struct fm_buf *out, struct fm_err *err)
 {
-    if (options->command == FM_COMMAND_MAN) fm_options_man(out);
+    if (options->command == FM_COMMAND_COMPLETION) fm_options_completion(options->shell, out);
+    else if (options->command == FM_COMMAND_MAN) fm_options_man(out);
     else if (options->command == FM_COMMAND_VERSION) fm_buf_printf(out, "fillmark %s\n", FILLMARK_VERSION);
     else fm_options_help(options->topic, out);
     return fm_buf_ok(out) ? FM_OK : FM_FAIL(err, FM_NOMEM, "host memory exhausted while writing help");

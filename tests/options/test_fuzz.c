@@ -47,7 +47,7 @@ static bool check(const char *line)
 static void test_random_lines(void **state)
 {
     static const char *const words[] = {
-        "run", "plan", "show", "workload", "workloads", "devices", "report", "help", "--help", "--version", "--man",
+        "run", "plan", "show", "workload", "workloads", "devices", "report", "help", "--help", "--version", "--man", "--completion",
         "-h", "--", "-", "", "--precision", "fp32", "fp32,bf16", "--channels", "1/2", "0.5,1", "--set", "classes=4",
         "segformer.variant=b1,b2", "=", "a=b=c", "--workload", "segformer", "denseunet3d", "--memory", "2GiB",
         "--memory=1k", "--seed", "--seed=3", "18446744073709551616", "--out", "x", "--json", "--resume", "--device",

@@ -160,6 +160,7 @@ static void test_commands(void **state)
         { "show workload -h", FM_COMMAND_HELP, FM_COMMAND_SHOW_WORKLOAD },
         { "--version", FM_COMMAND_VERSION, FM_COMMAND_HELP },
         { "--man", FM_COMMAND_MAN, FM_COMMAND_HELP },
+        { "--completion fish", FM_COMMAND_COMPLETION, FM_COMMAND_HELP },
     };
     (void)state;
     for (size_t i = 0; i < COUNT(rows); i++) {
