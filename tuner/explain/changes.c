@@ -162,6 +162,8 @@ static fm_status offer_batches(struct plans *s, struct fm_err *err)
     for (int64_t b = s->query->batch.train / 2; b >= 1 && status == FM_OK; b = b == 1 ? 0 : b / 2) {
         c = unchanged(s);
         if (smaller_batch(&c, b)) status = offer(s, &c, err);
+        c = unchanged(s);
+        if (status == FM_OK && take(&steps[0], &c) && smaller_batch(&c, b)) status = offer(s, &c, err);     /* validation too */
     }
     return status;
 }

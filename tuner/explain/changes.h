@@ -10,7 +10,7 @@
 
 #include "workloads/strategies/strategies.h"
 
-#define FM_CHANGES_MAX 24
+#define FM_CHANGES_MAX 48
 
 enum fm_change_class {
     FM_CHANGE_VALIDATION,           /* neither training nor the model */

@@ -90,12 +90,12 @@ static void put_numbers(const struct fm_explanation *x, struct fm_buf *out)
     if (m->total.known) line(out, "total", &m->total, "of the compiled step");
     if (m->free.known) line(out, "free", &m->free, "of the device, for any process");
     range_line(out, "outside the allocator", &a->outside,
-               m->reserved.known ? "capacity - free - reserved" : "capacity - free - allocated: other processes, context, unused cache");
+               m->reserved.known ? "capacity - free - reserved" : "capacity - free - allocated");
     range_line(out, "  this process' context", &a->context,
                a->process_known ? "what the process holds beyond its allocator: context, cuDNN, NCCL" : "assumed: context and libraries");
     range_line(out, "  other processes", &a->others,
                a->others_listed ? "as the message lists them"
-               : a->process_known ? "capacity - free - this process" : "what is left: it must belong to someone else; nvidia-smi names them");
+               : a->process_known ? "capacity - free - this process" : "what is left: nvidia-smi names them");
     for (size_t i = 0; i < m->processes; i++) {
         if (m->process[i].pid < 0) continue;
         fm_buf_printf(out, "  process %-15" PRId64 "  ", m->process[i].pid);
@@ -139,7 +139,7 @@ static void put_match(const struct fm_explanation *x, const struct fm_match *m, 
     fm_buf_puts(out, "\n    ");
     put_size(out, m->tensor_bytes);
     fm_buf_printf(out, " of %s (%s)%s", fm_dtype_name(m->dtype), fm_storage_kind_name(m->kind), m->scales ? ", grows with the batch" : "");
-    fm_buf_puts(out, "; allocated before it: ");
+    fm_buf_puts(out, "\n    allocated before it: ");
     put_size(out, m->live_bytes);
     if (m->ddp) fm_buf_puts(out, " with DistributedDataParallel's gradient buckets");
     if (m->off_bytes) {
@@ -164,8 +164,8 @@ static void put_matches(const struct fm_explanation *x, struct fm_buf *out)
     const struct fm_matches *m = &x->matches;
     fm_buf_puts(out, "\nwhat it was (planned: the step program's allocations, without workspaces)\n");
     if (!m->count) {
-        fm_buf_printf(out, "  No tensor of this workload asks for that much at a batch up to %" PRId64 ": other settings, another precision, "
-                      "a workspace, or\n  a buffer of a library.\n", m->batches);
+        fm_buf_puts(out, "  No tensor of this workload asks for that much at any batch that was looked at: other settings, another\n"
+                         "  precision, a workspace, or a buffer of a library.\n");
         if (m->unsupported) fm_buf_printf(out, "  %s\n", m->reason);
         return;
     }
@@ -212,14 +212,14 @@ static void put_changes(const struct fm_explanation *x, int *number, struct fm_b
     const struct fm_match *m = &x->matches.item[0];
     const struct fm_changes *c = &x->changes;
     bool limited = x->alone_bytes >= 0, fits = limited && c->needed_bytes <= x->alone_bytes;
-    fm_buf_printf(out, "  %d. Planned for batch %" PRId64 ", training and validation: ", ++*number, m->batch);
+    fm_buf_printf(out, "  %d. Planned for batch %" PRId64 " in training and validation: ", ++*number, m->batch);
     put_size(out, c->needed_bytes);
     if (limited) {
-        fm_buf_puts(out, fits ? ", which fits into the " : ", which does not fit into the ");
+        fm_buf_puts(out, fits ? ". That fits into the " : ". That does not fit into the ");
         put_size(out, x->alone_bytes);
-        fm_buf_puts(out, " that the process could have alone on this device");
+        fm_buf_puts(out, " that\n     the process could have alone on this device");
     }
-    fm_buf_puts(out, fits ? ".\n" : ". What would take less, cheapest first:\n");
+    fm_buf_puts(out, fits ? ".\n" : ".\n     What would take less, the cheapest first:\n");
     for (size_t i = 0; i < c->count && i < SUGGESTIONS && !fits; i++)
         if (c->item[i].fits || !c->item[0].fits || i < 2) put_change(&c->item[i], out);
     if (!c->count && !fits) fm_buf_puts(out, "     nothing that is known here\n");
@@ -244,16 +244,16 @@ static void put_advice(const struct fm_explanation *x, struct fm_buf *out)
         return;
     }
     if (a->others.known && a->others.lo_bytes > INT64_C(512) << 20 && (!m->requested.known || a->others.hi_bytes >= m->requested.lo_bytes))
-        fm_buf_printf(out, "  %d. Free the device: other processes hold more than was missing (nvidia-smi; a process that hung, another "
-                      "rank on the\n     same device, a neighbour). Nothing in the network needs to change for that.\n", ++number);
+        fm_buf_printf(out, "  %d. Free the device: other processes hold more than was missing (nvidia-smi; a process that hung, another\n"
+                      "     rank on the same device, a neighbour). Nothing in the network needs to change for that.\n", ++number);
     if (m->unused.known && m->requested.known && m->unused.lo_bytes >= m->requested.hi_bytes)
-        fm_buf_printf(out, "  %d. The cache holds more than was asked for, in pieces: PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, or "
-                      "max_split_size_mb\n     before PyTorch 2.1.\n", ++number);
+        fm_buf_printf(out, "  %d. The cache holds more than was asked for, in pieces: PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True,\n"
+                      "     or max_split_size_mb before PyTorch 2.1.\n", ++number);
     if (m->allowed.known && m->reserved.known && m->requested.known && m->reserved.hi_bytes + m->requested.hi_bytes >= m->allowed.lo_bytes)
         fm_buf_printf(out, "  %d. The limit of the process was met, not that of the device: raise its memory fraction.\n", ++number);
     if (m->requested.known && m->free.known && m->free.lo_bytes > m->requested.hi_bytes && !m->allowed.known)
-        fm_buf_printf(out, "  %d. More was free than was asked for: a limit of the driver or system (Windows, a container, a slice of the "
-                      "device), or\n     memory that another process gave back just after.\n", ++number);
+        fm_buf_printf(out, "  %d. More was free than was asked for: a limit of the driver or system (Windows, a container, a slice of\n"
+                      "     the device), or memory that another process gave back just after.\n", ++number);
     if (x->planned) put_changes(x, &number, out);
     else put_general(x, &number, out);
 }
