@@ -38,11 +38,11 @@ static int drop(void *object)
 
 FUNCTION(cublasLtCreate, void **handle)
 {
-    *handle = make(1);
+    *handle = &objects;
     return 0;
 }
 
-FUNCTION(cublasLtDestroy, void *handle) { return drop(handle); }
+FUNCTION(cublasLtDestroy, void *handle) { return handle ? 0 : 7; }
 
 FUNCTION(cublasLtMatmulDescCreate, void **out, int compute, int scale)
 {

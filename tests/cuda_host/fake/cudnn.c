@@ -39,16 +39,13 @@ void cudnnGetLastErrorString(char *text, size_t bytes) { (void)snprintf(text, by
 
 FUNCTION(cudnnCreate, void **handle)
 {
-    objects++;
-    *handle = fm_calloc(1, 1);
-    return *handle ? 0 : 1001;
+    *handle = &objects;
+    return 0;
 }
 
 FUNCTION(cudnnDestroy, void *handle)
 {
-    objects--;
-    fm_free(handle);
-    return 0;
+    return handle ? 0 : BAD;
 }
 
 FUNCTION(cudnnSetStream, void *handle, void *stream) { return handle && stream ? 0 : BAD; }
