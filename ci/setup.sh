@@ -52,6 +52,9 @@ need libcjson-dev have_header cjson/cJSON.h
 need libyaml-dev have_header yaml.h
 need libsqlite3-dev have_header sqlite3.h
 need libcmocka-dev have_header cmocka.h
+# the tests of exports read them with Python
+need python3-yaml python3 -c 'import yaml'
+need python3-venv python3 -c 'import ensurepip, venv'
 
 if [ ${#missing[@]} -eq 0 ]; then
     exit 0

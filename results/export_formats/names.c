@@ -59,7 +59,7 @@ static struct fm_value field(const struct fm_choice *c, size_t index)
     case 18: return text_or_null(c->memory_format);
     case 19: return text_or_null(c->optimizer);
     case 20: return input_of(c);
-    case 21: return real_or_null(c->learning_rate);
+    case 21: return isfinite(c->learning_rate) ? fm_value_rounded(c->learning_rate) : fm_value_null();
     case 22: return real_or_null(c->samples_per_s);
     case 23: return count_or_null(c->peak_bytes);
     case 24: return count_or_null(c->planned_peak_bytes);

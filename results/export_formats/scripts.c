@@ -189,7 +189,7 @@ static fm_status fill_mmcv(const struct fm_choice *c, struct fm_entries *out, st
     }
     if (fp16 && c->accumulation == 1) (void)fm_entries_add(out, "fp16.loss_scale", fm_value_text("dynamic"));
     else (void)fm_entries_add(out, "fp16", fm_value_null());
-    if (isfinite(c->learning_rate)) (void)fm_entries_add(out, "optimizer.lr", fm_value_real(c->learning_rate));
+    if (isfinite(c->learning_rate)) (void)fm_entries_add(out, "optimizer.lr", fm_value_rounded(c->learning_rate));
     else fm_note_learning_rate(c, out);
     fm_entries_note(out, "to be put behind _base_ = [...] of your configuration");
     fm_note_model(c, out);
@@ -210,7 +210,7 @@ static fm_status fill_mmengine(const struct fm_choice *c, struct fm_entries *out
     (void)fm_entries_add(out, "optim_wrapper.type", fm_value_text(low ? "AmpOptimWrapper" : "OptimWrapper"));
     if (low) (void)fm_entries_add(out, "optim_wrapper.dtype", fm_value_text(fm_choice_is_precision(c, "bf16") ? "bfloat16" : "float16"));
     (void)fm_entries_add(out, "optim_wrapper.accumulative_counts", fm_value_int(c->accumulation));
-    if (isfinite(c->learning_rate)) (void)fm_entries_add(out, "optim_wrapper.optimizer.lr", fm_value_real(c->learning_rate));
+    if (isfinite(c->learning_rate)) (void)fm_entries_add(out, "optim_wrapper.optimizer.lr", fm_value_rounded(c->learning_rate));
     else fm_note_learning_rate(c, out);
     if (c->accumulation > 1)
         fm_entries_note(out, "iterations (max_iters, schedules) count forward passes: multiply them by %lld", (long long)c->accumulation);

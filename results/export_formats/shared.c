@@ -41,7 +41,7 @@ void fm_add_val_batch(const struct fm_choice *choice, const char *path, struct f
 
 void fm_add_learning_rate(const struct fm_choice *choice, const char *path, struct fm_entries *out)
 {
-    if (isfinite(choice->learning_rate)) (void)fm_entries_add(out, path, fm_value_real(choice->learning_rate));
+    if (isfinite(choice->learning_rate)) (void)fm_entries_add(out, path, fm_value_rounded(choice->learning_rate));
     else fm_note_learning_rate(choice, out);
 }
 

@@ -29,6 +29,13 @@ struct fm_value fm_value_real(double real)
     return (struct fm_value){ .kind = FM_VALUE_REAL, .real = real };
 }
 
+struct fm_value fm_value_rounded(double real)
+{
+    char text[40];
+    (void)snprintf(text, sizeof text, "%.12g", real);
+    return fm_value_real(strtod(text, NULL));
+}
+
 struct fm_value fm_value_text(const char *text)
 {
     struct fm_value value = { .kind = FM_VALUE_TEXT };

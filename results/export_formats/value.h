@@ -52,6 +52,8 @@ struct fm_value fm_value_null(void);
 struct fm_value fm_value_bool(bool on);
 struct fm_value fm_value_int(int64_t number);
 struct fm_value fm_value_real(double real);
+/* the same to twelve digits: a product such as a rescaled rate has no more that mean anything */
+struct fm_value fm_value_rounded(double real);
 struct fm_value fm_value_text(const char *text);        /* cut at FM_VALUE_TEXT_MAX - 1 bytes */
 struct fm_value fm_value_ints(const int64_t *item, uint32_t items);
 /* "a number", "text", "true or false", ... */

@@ -301,7 +301,7 @@ static void test_names(void **state)
         assert_int_equal(cJSON_IsNull(item), known == FM_NAME_UNKNOWN);
     }
     struct fm_err err = { 0 };
-    cJSON *schema = fm_schema_load("docs/schema/choice.schema.json");
+    cJSON *schema = fm_schema_load(FM_SOURCE_DIR "/docs/schema/choice.schema.json");
     assert_non_null(schema);
     if (fm_schema_check(schema, json, &err) != FM_OK) fail_msg("%s", err.text);
     cJSON_Delete(schema);
