@@ -133,6 +133,24 @@ static void test_group_norm(void **state)
     assert_true(compared > 75);
 }
 
+/* more groups and channels than one turn of the blocks takes */
+static void test_group_norm_wide(void **state)
+{
+    (void)state;
+    const int64_t size[3] = { 2, 1400, 4 }, stats[2] = { 2, 700 };
+    struct fm_case c;
+    fm_case_init(&c, FM_K_GROUP_NORM_BWD);
+    c.attr.groups = 700;
+    fm_case_out(&c, FM_F32, 3, size);
+    vectors(&c, true, 2, 1, &size[1]);
+    for (int i = 0; i < 2; i++) fm_case_in(&c, FM_F32, 3, size);
+    vectors(&c, false, 1, 1, &size[1]);
+    vectors(&c, false, 2, 2, stats);
+    fm_case_randomize(&c, 0.5, 3, 1, false);
+    fm_expect_as_ref(&c, 1e-5);
+    fm_case_release(&c);
+}
+
 static void test_errors(void **state)
 {
     (void)state;
@@ -155,7 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch_norm),            cmocka_unit_test(test_batch_norm_absent),
         cmocka_unit_test(test_batch_norm_large_mean), cmocka_unit_test(test_group_norm),
-        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_group_norm_wide),       cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

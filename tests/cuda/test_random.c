@@ -1,6 +1,8 @@
 /* DROPOUT, DROPOUT_BWD, BERNOULLI, INIT, INPUT on the cuda kernels (run on the CPU) against ref: the same bits drawn. */
 #include "tests/cuda/support_cuda.h"
 
+#include "tuner/base/rng.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,6 +32,29 @@ static void test_dropout(void **state)
         fm_case_randomize(&c, 0.5, 2, (uint64_t)round, false);
         fm_expect_as_ref(&c, fm_cuda_tolerance(&c));
         fm_case_release(&c);
+    }
+}
+
+/* a probability that is a number drawn: element 5 lies on the edge */
+static void test_edge(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        for (int keep = 0; keep < 2; keep++) {
+            struct fm_case c;
+            fm_case_init(&c, keep ? FM_K_BERNOULLI : FM_K_DROPOUT);
+            c.seed = seed;
+            c.attr.stream = 9;
+            c.attr.alpha = (double)fm_rng_uniform(seed, 9, 5);
+            fm_case_out(&c, FM_F32, 1, (int64_t[]){ 16 });
+            if (!keep) {
+                fm_case_out(&c, FM_BOOL, 1, (int64_t[]){ 16 });
+                fm_case_in(&c, FM_F32, 1, (int64_t[]){ 16 });
+                fm_case_random(&c, 2, 1, 2, seed);
+            }
+            fm_expect_as_ref(&c, 1e-6);
+            fm_case_release(&c);
+        }
     }
 }
 
@@ -127,8 +152,8 @@ static void test_input(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dropout), cmocka_unit_test(test_dropout_bwd), cmocka_unit_test(test_bernoulli),
-        cmocka_unit_test(test_init),    cmocka_unit_test(test_input),
+        cmocka_unit_test(test_dropout), cmocka_unit_test(test_edge), cmocka_unit_test(test_dropout_bwd),
+        cmocka_unit_test(test_bernoulli), cmocka_unit_test(test_init), cmocka_unit_test(test_input),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,7 @@ static void test_argmax(void **state)
     for (int round = 0; round < 90; round++) {
         int64_t size[FM_MAX_DIMS], one[FM_MAX_DIMS];
         int ndim = fm_draw_image(&draw, size), dim = (int)fm_draw(&draw, 0, ndim - 1);
-        if (round % 15 == 0) ndim = 2, dim = 1, size[0] = 2, size[1] = 1500;
+        if (round % 15 == 0) ndim = 2, dim = 1, size[0] = 12, size[1] = 1500;
         memcpy(one, size, sizeof one);
         one[dim] = 1;
         struct fm_case c;

@@ -16,7 +16,8 @@ struct fm_shim_launch_shape { struct fm_shim_index grid, threads; };
 struct fm_shim_block_state { struct fm_shim_index block, threads, grid; };
 extern struct fm_shim_block_state fm_shim_block;
 
-/* Order of threads and blocks from now on: 0 ascending, 1 descending, others shuffled anew whenever threads go on. */
+/* Order of threads and blocks from now on: 0 ascending, all threads side by side; 1 descending, others shuffled anew
+ * whenever threads go on, and in both each warp runs ahead of the others as far as it can. Blocks of odd ones descend. */
 void fm_shim_order(uint32_t seed);
 /* the next launch fails with this error number, as if CUDA had refused it; 0: it does not */
 void fm_shim_refuse(int error);

@@ -20,6 +20,9 @@
 
 #include "tests/cuda/shim/shim.h"
 
+/* few blocks, so that each has several turns of what it loops over */
+#define FM_MOST_BLOCKS 5
+
 #define __global__
 #define __device__
 #define __forceinline__ inline

@@ -267,10 +267,15 @@ static __device__ __forceinline__ void store_if(void *data, int dtype, int64_t o
 
 /* ---- host ---- */
 
+#ifndef FM_MOST_BLOCKS
+#define FM_MOST_BLOCKS (1 << 22)
+#endif
+
+/* kernels loop where there are more */
 static inline unsigned fm_blocks(int64_t count, int64_t each)
 {
     int64_t blocks = (count + each - 1) / each;
-    return (unsigned)(blocks < 1 ? 1 : blocks < (1 << 22) ? blocks : 1 << 22);
+    return (unsigned)(blocks < 1 ? 1 : blocks < FM_MOST_BLOCKS ? blocks : FM_MOST_BLOCKS);
 }
 
 static inline fm_status fm_launched(const struct fm_cuda_call *call, struct fm_err *err)

@@ -104,8 +104,9 @@ struct group_sums {
 
 static __global__ void __launch_bounds__(FM_THREADS) group_sums_kernel(const group_sums s)
 {
-    int64_t i = (int64_t)blockIdx.x * FM_THREADS + threadIdx.x, channels = s.groups * s.width;
-    if (i < s.batch * s.groups) {
+    int64_t first = (int64_t)blockIdx.x * FM_THREADS + threadIdx.x, all = (int64_t)gridDim.x * FM_THREADS;
+    int64_t channels = s.groups * s.width;
+    for (int64_t i = first; i < s.batch * s.groups; i += all) {
         float sum = 0, hat = 0;
         for (int64_t k = 0; k < s.width; k++) {
             int64_t c = i % s.groups * s.width + k, at = i / s.groups * channels + c;
@@ -116,7 +117,7 @@ static __global__ void __launch_bounds__(FM_THREADS) group_sums_kernel(const gro
         s.group_sum[i] = sum;
         s.group_hat[i] = hat;
     }
-    if (i < channels) {
+    for (int64_t i = first; i < channels; i += all) {
         float sum = 0, hat = 0;
         for (int64_t b = 0; b < s.batch; b++) {
             sum += s.sum[b * channels + i];

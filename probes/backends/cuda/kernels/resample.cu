@@ -58,7 +58,7 @@ static __device__ __forceinline__ void reached(int in, int size_in, int size_out
     int unit = 2 * size_in;
     first = in > 0 ? (size_out * (2 * in - 1) - size_in) / unit : 0;
     if (first < 0) first = 0;
-    end = (size_out * (2 * in + 3) - size_in) / unit + 2;
+    end = (size_out * (2 * in + 3) - size_in) / unit + 1;
     if (end > size_out) end = size_out;
 }
 
