@@ -32,6 +32,7 @@ static void on_interrupt(int signal_number)
 }
 
 struct device_run {
+    char name[64];                      /* as it was asked for */
     struct run *run;
     struct fm_session session;
     struct fm_space space;
@@ -66,22 +67,49 @@ static void name_folder(const struct fm_options *o, char *folder, size_t bytes)
     (void)snprintf(folder, bytes, "results-%s", when);
 }
 
+static fm_status open_device(struct run *r, const char *name, struct fm_err *err)
+{
+    const struct fm_options *o = r->options;
+    if (r->devices == MAX_DEVICES) return FM_FAIL(err, FM_INVALID, "more than %d devices", MAX_DEVICES);
+    struct device_run *d = &r->device[r->devices];
+    d->run = r;
+    (void)snprintf(d->name, sizeof d->name, "%.*s", (int)sizeof d->name - 1, name);
+    struct fm_session_config config = { .device = d->name, .threads = (int32_t)o->threads, .memory_bytes = o->memory_bytes,
+                                         .memory_auto_bytes = fm_options_memory_auto(o), .cancel = &cancel };
+    fm_status status = fm_session_open(&d->session, &config, err);
+    if (status == FM_OK) r->devices++;
+    return status;
+}
+
+/* every GPU, or the CPU where there is none */
+static fm_status open_all(struct run *r, struct fm_err *err)
+{
+    struct fm_err why = { 0 };
+    char name[16];
+    fm_status status = open_device(r, "cuda:0", &why);
+    /* FM_INVALID: this build has no cuda worker */
+    if (status == FM_UNSUPPORTED || status == FM_INVALID) {
+        fm_log(status == FM_INVALID ? FM_LOG_DEBUG : FM_LOG_INFO, "the CPU is taken, as there is no GPU: %s", why.text);
+        return open_device(r, "cpu", err);
+    }
+    if (status != FM_OK) return FM_FAIL(err, status, "%s", why.text);
+    int32_t count = r->device[r->devices - 1].session.device->device_count;
+    for (int32_t i = 1; i < count && status == FM_OK; i++) {
+        (void)snprintf(name, sizeof name, "cuda:%d", i);
+        status = open_device(r, name, err);
+    }
+    return status;
+}
+
 static fm_status open_devices(struct run *r, struct fm_err *err)
 {
     const struct fm_options *o = r->options;
-    for (size_t i = 0; i < o->device.count; i++) {
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < o->device.count && status == FM_OK; i++) {
         const char *name = o->device.item[i];
-        if (r->devices == MAX_DEVICES) return FM_FAIL(err, FM_INVALID, "more than %d devices", MAX_DEVICES);
-        if (strcmp(name, "all") == 0) name = "cpu";         /* every GPU, or the CPU where there is none: no GPU backend is built */
-        struct device_run *d = &r->device[r->devices];
-        d->run = r;
-        struct fm_session_config config = { .device = name, .threads = (int32_t)o->threads, .memory_bytes = o->memory_bytes,
-                                             .memory_auto_bytes = fm_options_memory_auto(o), .cancel = &cancel };
-        fm_status status = fm_session_open(&d->session, &config, err);
-        if (status != FM_OK) return status;
-        r->devices++;
+        status = strcmp(name, "all") == 0 ? open_all(r, err) : open_device(r, name, err);
     }
-    return FM_OK;
+    return status;
 }
 
 /* ---- the campaigns' hooks ---- */

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# fillmark on a GPU that is a stand-in: runs, and GPUs that fail, each as its outcome in the table.
+. "${FM_SOURCE_DIR:?}/tests/cli/common.sh"
+export FILLMARK_CUDA_LIBS="$FM_BINARY_DIR/fake_cuda" FILLMARK_WORKER_DIR="$dir/workers"
+mkdir workers
+ln -s "$FM_BINARY_DIR/fillmark-worker-cpu" "$FM_BINARY_DIR/fake_cuda/fillmark-worker-cuda" workers/
+cell=(--workload denseunet3d --set base_channels=4 --set levels=2 --set input=32x32x32 --time-budget 60s --launches 1)
+run() { FAKE_CUDA=$1; export FAKE_CUDA; shift; wants 0 "$FILLMARK" run "${cell[@]}" --out "$dir/out" "$@"; }
+
+# two probes certify the planned batch, and what was counted is what was planned
+run idle=1 --device cuda:0 --memory 200MiB
+says out.txt "cuda:0 · Fake GPU · sm_90"
+says "$dir/out/journal.jsonl" '"oom_device"'
+grep -q "certified" "$dir/out/journal.jsonl" "$dir/out/result.json" || fail "nothing was certified"
+rm -rf out
+
+# without a limit: what is free, less what PyTorch's context and libraries take
+run idle=1,memory=900,held=100 --device cuda:1
+says out.txt "limit 0.281 GiB"
+rm -rf out
+
+# every GPU is taken
+run idle=1 --memory 100MiB
+says out.txt "on  cuda:0"
+says out.txt "on  cuda:1"
+rm -rf out
+
+# a kernel that fails is a crash, an error of memory is one too, and neither is called out of memory
+run idle=1,sync_at=9,sync_fail=719 --device cuda:0 --memory 100MiB
+says "$dir/out/journal.jsonl" '"crash"'
+says out.txt "CUDA_ERROR_LAUNCH_FAILED"
+! grep -q '"oom_device"' "$dir/out/journal.jsonl" || fail "a failed kernel was taken for a lack of memory"
+rm -rf out
+run idle=1,sync_at=9,sync_fail=214 --device cuda:0 --memory 100MiB
+says out.txt "ECC"
+rm -rf out
+
+# a GPU that hangs is a timeout
+run idle=1,hang_at=9 --device cuda:0 --memory 100MiB --deadline 1s
+says "$dir/out/journal.jsonl" '"timeout"'
+rm -rf out
+
+# what the library cannot do is unsupported, with the reason
+run idle=1,sm=75 --device cuda:0 --memory 100MiB --precision bf16
+says out.txt "no engine for this bf16 convolution on sm_75"
+
+# no GPU, and devices that are not there
+FAKE_CUDA=devices=0
+wants 11 "$FILLMARK" run "${cell[@]}" --device cuda:0 --out "$dir/none"
+says err.txt "NVIDIA's driver is here, but no GPU"
+FAKE_CUDA=devices=1
+wants 11 "$FILLMARK" run "${cell[@]}" --device cuda:3 --out "$dir/none"
+says err.txt "no GPU 'cuda:3' here; there is 1: cuda:0 Fake GPU"
+wants 0 "$FILLMARK" devices
+says out.txt "cuda:0  Fake GPU"
+wants 0 "$FILLMARK" devices --json
+says out.txt '"framework_bytes"'
+FAKE_CUDA=init=100
+wants 0 "$FILLMARK" devices
+says out.txt "no NVIDIA GPU: "
