@@ -8,6 +8,7 @@
 #include "results/json.h"
 #include "results/keys.h"
 #include "results/numbers.h"
+#include "results/xml.h"
 
 #define CELLS_MAX 1024
 
@@ -32,25 +33,6 @@ static void put_name(const struct fm_result *r, const struct fm_result_cell *cel
 }
 
 /* ---- JUnit ---- */
-
-/* the five that XML gives another meaning; fm_put_plain() has taken out what XML 1.0 cannot hold */
-static void put_xml(struct fm_buf *out, const char *text)
-{
-    struct fm_buf plain = FM_BUF(1 << 16);
-    fm_put_plain(&plain, text);
-    for (const char *c = fm_buf_text(&plain); *c; c++) {
-        switch (*c) {
-        case '&': fm_buf_puts(out, "&amp;"); break;
-        case '<': fm_buf_puts(out, "&lt;"); break;
-        case '>': fm_buf_puts(out, "&gt;"); break;
-        case '"': fm_buf_puts(out, "&quot;"); break;
-        case '\'': fm_buf_puts(out, "&apos;"); break;
-        default: fm_buf_putc(out, *c);
-        }
-    }
-    if (!fm_buf_ok(&plain)) out->failed = true;
-    fm_buf_release(&plain);
-}
 
 struct verdict { const char *failure, *skipped; };
 
@@ -99,17 +81,17 @@ static void put_case(const struct fm_result *r, size_t index, const struct verdi
     struct fm_buf name = FM_BUF(1 << 14);
     put_name(r, cell, &name);
     fm_buf_puts(out, "    <testcase classname=\"fillmark.");
-    put_xml(out, cell->device);
+    fm_put_xml(out, cell->device);
     fm_buf_puts(out, "\" name=\"");
-    put_xml(out, fm_buf_text(&name));
+    fm_put_xml(out, fm_buf_text(&name));
     fm_buf_printf(out, "\" time=\"%.3f\">\n", seconds_of(r, index));
     put_properties(r, cell, out);
     if (verdict->failure || verdict->skipped) {
         fm_buf_printf(out, "      <%s message=\"", verdict->failure ? "failure" : "skipped");
-        put_xml(out, verdict->failure ? verdict->failure : verdict->skipped);
+        fm_put_xml(out, verdict->failure ? verdict->failure : verdict->skipped);
         if (verdict->failure && cell->reason && *cell->reason) {
             fm_buf_puts(out, ": ");
-            put_xml(out, cell->reason);
+            fm_put_xml(out, cell->reason);
         }
         fm_buf_puts(out, "\"/>\n");
     }
@@ -136,9 +118,9 @@ static void put_suite(const struct fm_result *r, size_t first, struct fm_buf *ou
         seconds += seconds_of(r, i);
     }
     fm_buf_puts(out, "  <testsuite name=\"");
-    put_xml(out, r->cells[first].workload);
+    fm_put_xml(out, r->cells[first].workload);
     fm_buf_puts(out, " on ");
-    put_xml(out, r->cells[first].device);
+    fm_put_xml(out, r->cells[first].device);
     fm_buf_printf(out, "\" tests=\"%u\" failures=\"%u\" errors=\"0\" skipped=\"%u\" time=\"%.3f\">\n", tests, failures, skipped, seconds);
     for (size_t i = first; i < r->cell_count; i++) {
         if (!same_suite(&r->cells[i], &r->cells[first])) continue;

@@ -142,8 +142,9 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
 
     [FM_OPTION_FORMAT] = { .name = "format", .argument = "FORMAT", .kind = FM_OPTION_WORD, .group = FM_GROUP_OUTPUT,
         .commands = REPORT | EXPORT, AT(format),
-        .help = "report: text (the default), markdown, csv, json, junit, or bigger, smaller: for github-action-benchmark's "
-                "customBiggerIsBetter and customSmallerIsBetter; export: lightning, lightning-python, monai, argparse, dataclass, "
+        .help = "report: text (the default), markdown, csv, json, junit, svg (the Pareto chart), or bigger, smaller: for "
+                "github-action-benchmark's customBiggerIsBetter and customSmallerIsBetter; export: lightning, "
+                "lightning-python, monai, argparse, dataclass, "
                 "mmcv, mmengine, hydra, hf, accelerate, deepspeed, nnunet, env, json, template" },
     [FM_OPTION_LARGEST] = { .name = "largest", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT, .commands = EXPORT,
         AT(largest), .help = "the largest batch that fits, instead of the knee" },

@@ -74,7 +74,7 @@ wants 0 "$FILLMARK" run --resume --out stopped
 grep -q '"certified":[[:space:]]*true' stopped/result.json || fail "not certified after the interruption"
 
 # the same result in each format, and an unknown one
-for format in text markdown csv json junit bigger smaller; do
+for format in text markdown csv json junit bigger smaller svg; do
     wants 0 "$FILLMARK" report first --format "$format"
     [ -s out.txt ] || fail "report --format $format is empty"
 done

@@ -10,6 +10,7 @@
 
 #include "results/report_ci.h"
 #include "tests/results/support_journal.h"
+#include "tests/results/support_xml.h"
 #include "tuner/base/memory.h"
 
 #define MAX ((size_t)1 << 20)
@@ -19,37 +20,6 @@ static size_t count(const char *text, const char *what)
     size_t n = 0;
     for (const char *at = strstr(text, what); at; at = strstr(at + 1, what)) n++;
     return n;
-}
-
-/* tags open and close in order, attributes are quoted, no bare ampersand: what an XML reader needs of this much XML */
-static void check_xml(const char *text)
-{
-    const char *open[16];
-    size_t bytes[16], depth = 0;
-    for (const char *at = text; *at; at++) {
-        if (*at == '&' && strncmp(at, "&amp;", 5) && strncmp(at, "&lt;", 4) && strncmp(at, "&gt;", 4) && strncmp(at, "&quot;", 6) &&
-            strncmp(at, "&apos;", 6))
-            fail_msg("a bare ampersand: %.30s", at);
-        if (*at != '<') continue;
-        const char *name = at + 1 + (at[1] == '/'), *end = name;
-        size_t n = strcspn(name, " />\n");
-        for (bool quoted = false; *end && (quoted || *end != '>'); end++) {
-            if (*end == '"') quoted = !quoted;
-            if (*end == '<') fail_msg("'<' within a tag: %.40s", at);
-        }
-        assert_int_equal(*end, '>');
-        if (at[1] == '/') {
-            assert_true(depth > 0);
-            depth--;
-            if (bytes[depth] != n || memcmp(open[depth], name, n) != 0) fail_msg("%.*s closes %.*s", (int)n, name, (int)bytes[depth], open[depth]);
-        } else if (end[-1] != '/' && at[1] != '?') {
-            assert_true(depth < 16);
-            open[depth] = name;
-            bytes[depth++] = n;
-        }
-        at = end;
-    }
-    assert_int_equal(depth, 0);
 }
 
 static void of_text(const char *journal, struct fm_records *records, struct fm_result *result)
@@ -83,7 +53,7 @@ static void test_junit(void **state)
     of_text(journal, &records, &result);
     assert_int_equal(fm_report_junit(&result, &out, NULL), FM_OK);
     const char *text = fm_buf_text(&out);
-    check_xml(text);
+    fm_test_xml(text);
     assert_int_equal(count(text, "<testsuite "), 1);
     assert_int_equal(count(text, "<testcase "), 7);
     assert_non_null(strstr(text, "tests=\"7\" failures=\"4\" errors=\"0\" skipped=\"2\""));
@@ -106,7 +76,7 @@ static void test_empty_is_a_failure(void **state)
     (void)state;
     of_text(HEAD, &records, &result);
     assert_int_equal(fm_report_junit(&result, &out, NULL), FM_OK);
-    check_xml(fm_buf_text(&out));
+    fm_test_xml(fm_buf_text(&out));
     assert_int_equal(count(fm_buf_text(&out), "<failure "), 1);
     fm_buf_release(&out);
     fm_result_release(&result);
