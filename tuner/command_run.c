@@ -85,7 +85,7 @@ static fm_status open_device(struct run *r, const char *name, struct fm_err *err
 static fm_status open_all(struct run *r, struct fm_err *err)
 {
     struct fm_err why = { 0 };
-    char name[16];
+    char name[32];
     fm_status status = open_device(r, "cuda:0", &why);
     /* FM_INVALID: this build has no cuda worker */
     if (status == FM_UNSUPPORTED || status == FM_INVALID) {

@@ -115,7 +115,7 @@ static fm_status add(struct inventory *all, const char *device, int64_t threads,
 
 static void add_gpus(struct inventory *all, int64_t threads)
 {
-    char name[16];
+    char name[32];
     struct fm_err why = { 0 };
     if (add(all, "cuda:0", threads, &why) != FM_OK) {
         (void)snprintf(all->no_gpu, sizeof all->no_gpu, "%s", why.text);
