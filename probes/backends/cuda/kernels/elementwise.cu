@@ -24,22 +24,12 @@ struct arange {
     }
 };
 
-template <class A> __device__ A normal_cdf(A x) { return (A)0.5 * erfc(-x * (A)0.70710678118654752440); }
+template <class A> __device__ A normal_cdf(A x) { return (A)0.5 * (1 + erf(x * (A)0.70710678118654752440)); }
 
-template <class A> __device__ A unary_of(int mode, A x, A alpha, A beta)
-{
-    switch (mode) {
-    case FM_RELU: return x < 0 ? (A)0 : x;      /* NaN stays */
-    case FM_LEAKY_RELU: return x > 0 ? x : alpha * x;
-    case FM_GELU: return x * normal_cdf(x);
-    case FM_SILU: return x / (1 + exp(-x));
-    case FM_SCALE: return alpha * x + beta;
-    case FM_LOG: return log(x);
-    case FM_EXP: return exp(x);
-    case FM_EQUAL: return (A)(x <= alpha && x >= alpha);
-    default: return sqrt(x);
-    }
-}
+/* the function is chosen once for V elements */
+#define EACH(expression)                                                                                               \
+    _Pragma("unroll") for (int k = 0; k < V; k++) x[0][k] = (expression);                                              \
+    break
 
 struct unary {
     static constexpr int VIEWS = 2, WRITES = 1, UPDATES = 0;
@@ -48,28 +38,28 @@ struct unary {
     double alpha, beta;
     template <class A, int V> __device__ void operator()(A (&x)[2][V], int64_t, int64_t) const
     {
-#pragma unroll
-        for (int k = 0; k < V; k++) x[0][k] = unary_of<A>(mode, x[1][k], (A)alpha, (A)beta);
+        const A a = (A)alpha, b = (A)beta;
+        switch (mode) {
+        case FM_RELU: EACH(x[1][k] < 0 ? (A)0 : x[1][k]);       /* NaN stays */
+        case FM_LEAKY_RELU: EACH(x[1][k] > 0 ? x[1][k] : a * x[1][k]);
+        case FM_GELU: EACH(x[1][k] * normal_cdf(x[1][k]));
+        case FM_SILU: EACH(x[1][k] / (1 + exp(-x[1][k])));
+        case FM_SCALE: EACH(a * x[1][k] + b);
+        case FM_LOG: EACH(log(x[1][k]));
+        case FM_EXP: EACH(exp(x[1][k]));
+        case FM_EQUAL: EACH((A)(x[1][k] <= a && x[1][k] >= a));
+        default: EACH(sqrt(x[1][k]));
+        }
     }
 };
 
-/* s: the output for RELU, EXP and SQRT, the input for the others */
-template <class A> __device__ A slope_of(int mode, A s, A alpha)
+template <class A> __device__ A silu_slope(A s)
 {
-    switch (mode) {
-    case FM_LEAKY_RELU: return s > 0 ? (A)1 : alpha;
-    case FM_GELU: return normal_cdf(s) + s * exp(-s * s / 2) * (A)0.39894228040143267794;
-    case FM_SILU: {
-        A sigmoid = 1 / (1 + exp(-s));
-        return sigmoid * (1 + s * (1 - sigmoid));
-    }
-    case FM_SCALE: return alpha;
-    case FM_LOG: return 1 / s;
-    case FM_EXP: return s;
-    default: return 1 / (2 * s);
-    }
+    A sigmoid = 1 / (1 + exp(-s));
+    return sigmoid * (1 + s * (1 - sigmoid));
 }
 
+/* dx, g, s: the output for RELU, EXP and SQRT, the input for the others */
 struct unary_bwd {
     static constexpr int VIEWS = 3, WRITES = 1, UPDATES = 0;
     static constexpr bool INDEXED = false;
@@ -77,32 +67,23 @@ struct unary_bwd {
     double alpha;
     template <class A, int V> __device__ void operator()(A (&x)[3][V], int64_t, int64_t) const
     {
+        const A a = (A)alpha;
+        switch (mode) {
         /* where RELU is flat the gradient is 0 even if an infinite one arrives */
-        if (mode == FM_RELU) {
-#pragma unroll
-            for (int k = 0; k < V; k++) x[0][k] = x[2][k] > 0 ? x[1][k] : (A)0;
-            return;
+        case FM_RELU: EACH(x[2][k] > 0 ? x[1][k] : (A)0);
+        case FM_LEAKY_RELU: EACH(x[1][k] * (x[2][k] > 0 ? (A)1 : a));
+        case FM_GELU:
+            EACH(x[1][k] * (normal_cdf(x[2][k]) + x[2][k] * exp(-x[2][k] * x[2][k] / 2) * (A)0.39894228040143267794));
+        case FM_SILU: EACH(x[1][k] * silu_slope(x[2][k]));
+        case FM_SCALE: EACH(x[1][k] * a);
+        case FM_LOG: EACH(x[1][k] / x[2][k]);
+        case FM_EXP: EACH(x[1][k] * x[2][k]);
+        default: EACH(x[1][k] / (2 * x[2][k]));
         }
-#pragma unroll
-        for (int k = 0; k < V; k++) x[0][k] = x[1][k] * slope_of<A>(mode, x[2][k], (A)alpha);
     }
 };
 
 template <class A> __device__ bool truth(A x) { return x < 0 || x > 0; }
-
-template <class A> __device__ A binary_of(int mode, A a, A b, A alpha)
-{
-    switch (mode) {
-    case FM_ADD: return a + alpha * b;
-    case FM_SUB: return a - alpha * b;
-    case FM_MUL: return a * b;
-    case FM_DIV: return a / b;
-    case FM_AND: return (A)(truth(a) && truth(b));
-    case FM_EQ: return (A)(a <= b && a >= b);
-    case FM_OR: return (A)(truth(a) || truth(b));
-    default: return a > b || !(a >= a) ? a : b;     /* FM_MAX; NaN stays */
-    }
-}
 
 struct binary {
     static constexpr int VIEWS = 3, WRITES = 1, UPDATES = 0;
@@ -111,10 +92,21 @@ struct binary {
     double alpha;
     template <class A, int V> __device__ void operator()(A (&x)[3][V], int64_t, int64_t) const
     {
-#pragma unroll
-        for (int k = 0; k < V; k++) x[0][k] = binary_of<A>(mode, x[1][k], x[2][k], (A)alpha);
+        const A a = (A)alpha;
+        switch (mode) {
+        case FM_ADD: EACH(x[1][k] + a * x[2][k]);
+        case FM_SUB: EACH(x[1][k] - a * x[2][k]);
+        case FM_MUL: EACH(x[1][k] * x[2][k]);
+        case FM_DIV: EACH(x[1][k] / x[2][k]);
+        case FM_AND: EACH((A)(truth(x[1][k]) && truth(x[2][k])));
+        case FM_EQ: EACH((A)(x[1][k] <= x[2][k] && x[1][k] >= x[2][k]));
+        case FM_OR: EACH((A)(truth(x[1][k]) || truth(x[2][k])));
+        default: EACH(x[1][k] > x[2][k] || !(x[1][k] >= x[1][k]) ? x[1][k] : x[2][k]);      /* FM_MAX; NaN stays */
+        }
     }
 };
+
+#undef EACH
 
 /* output 0 and so many inputs, all of the output's sizes */
 static void gather(struct fm_cuda_views *views, const struct fm_cuda_call *call, uint32_t inputs)
