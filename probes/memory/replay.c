@@ -124,7 +124,8 @@ static fm_status replay_call(struct fm_replay *r, uint32_t instr, uint32_t call,
     struct fm_replay_launch launch = { .call = call };
     uint32_t block;
     fm_status status = take_workspace(r, instr, &launch, &block, peak, err);
-    if (status == FM_OK && r->launch) status = r->launch(r->context, r, &launch, err);
+    /* a library may want memory of the device besides its workspace: how much is not told */
+    if (status == FM_OK && r->launch) status = oom(r, instr, 0, r->launch(r->context, r, &launch, err));
     if (block != FM_BLOCK_NONE) {
         r->live_bytes[FM_BREAKDOWN_WORKSPACE] -= fm_allocator_block_bytes(r->allocator, block);
         fm_allocator_free(r->allocator, block);

@@ -15,6 +15,7 @@
 
 static struct fm_engine engine;
 static struct fm_program program;
+static uint32_t oom_instr;              /* where the last probe ran out of memory */
 
 static void contains(const char *text, const char *part)
 {
@@ -196,6 +197,7 @@ static fm_status probe(const char *options, int64_t memory_bytes, struct fm_err 
     if (status == FM_OK) status = fm_engine_run(&engine, FM_SECTION_INIT, NULL, err);
     if (status == FM_OK) status = fm_engine_run(&engine, FM_SECTION_TRAIN_FIRST, NULL, err);
     if (status == FM_OK) status = fm_engine_run(&engine, FM_SECTION_TRAIN, NULL, err);
+    oom_instr = engine.replay.oom_instr;
     fm_engine_close(&engine);
     fm_backend_cuda.close(backend);
     assert_int_equal(fm_fake_int("libcudnn.so.9", "fake_cudnn_objects"), 0);
@@ -275,6 +277,7 @@ static void library_failures(void **state)
         { UNET, "idle=1,conv_fail=5000", FM_FAILED, "cuDNN, CONV: 5000 a scheduled failure" },
         { UNET, "idle=1,conv_fail=4003", FM_NOMEM, "no host memory" },
         { UNET, "idle=1,conv_fail=3001", FM_UNSUPPORTED, "3001" },
+        { UNET, "idle=1,conv_fail=4004", FM_OOM, "the device's memory is exhausted" },
         { FORMER, "idle=1,lt_fail=15", FM_UNSUPPORTED, "not supported" },
         { FORMER, "idle=1,lt_fail=13", FM_FAILED, "status 13" },
         { FORMER, "idle=1,lt_fail=3", FM_NOMEM, "no memory" },
@@ -284,6 +287,7 @@ static void library_failures(void **state)
         lower(row[i].words);
         assert_int_equal(probe(row[i].options, INT64_MAX, &err), row[i].status);
         contains(err.text, row[i].part);
+        if (row[i].status == FM_OOM) assert_int_equal(program.instr[oom_instr].kind, FM_CALL);
     }
 }
 

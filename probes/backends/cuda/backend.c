@@ -115,7 +115,7 @@ static fm_status run_conv(struct fm_backend *b, const struct fm_launch *l, struc
 {
     const struct fm_problem *p = &l->problem;
     struct fm_cuda_conv_run run = { .problem = *p, .data = b->data, .workspace = l->workspace,
-                                    .workspace_bytes = l->workspace_bytes, .candidate = l->candidate };
+                                    .workspace_bytes = l->workspace_bytes };
     fm_status status = fm_cuda_conv_execute(b->conv, &run, err);
     bool bias = p->kernel == FM_K_CONV && p->n_in > 2 && b->data[3];
     return status == FM_OK && bias ? add_bias(b, p, b->data, err) : status;

@@ -30,7 +30,6 @@ struct fm_cuda_conv_run {
     void *const *data;              /* first elements of y, x, w as the kernel has them; a bias is not added here */
     void *workspace;
     int64_t workspace_bytes;
-    uint32_t candidate;
 };
 fm_status fm_cuda_conv_execute(struct fm_cuda_conv *conv, const struct fm_cuda_conv_run *run, struct fm_err *err) FM_MUST_USE;
 
