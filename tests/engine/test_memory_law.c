@@ -60,30 +60,45 @@ static uint32_t below(uint32_t n)
     return (uint32_t)(fm_rng_u64(11, 1, draws++) % n);
 }
 
-#define PICK(...) pick((const char *const[]){ __VA_ARGS__ }, sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))
-
-static const char *pick(const char *const *text, size_t n)
+/* appends " KEY=VALUE" with one of the values, which are divided by spaces. One draw a call: arguments of one call would
+ * be drawn in an order that compilers are free to choose. */
+static void add(char *words, size_t room, const char *key, const char *values)
 {
-    return text[below((uint32_t)n)];
+    uint32_t count = 1;
+    for (const char *c = values; *c; c++) count += *c == ' ';
+    for (uint32_t skip = below(count); skip > 0; skip--) values += strcspn(values, " ") + 1;
+    size_t used = strlen(words);
+    (void)snprintf(words + used, room - used, " %s=%.*s", key, (int)strcspn(values, " "), values);
 }
+
+struct axis { const char *key, *values; };
+
+static const struct axis common[] = {
+    { "+optimizer", "adamw adamw-amsgrad adam sgd" }, { "+optimizer_form", "foreach fused for-loop" },
+    { "+accumulate", "1 1 2" }, { "+zero_grad", "none keep" }, { "+val_batch", "same half" },
+    { "+loop", "loader plain" }, { "+accounting", "eager eager dispatch" },
+};
+
+static const struct axis segformer[] = {
+    { "input", "32x32 64x32 96x64" }, { "classes", "2 4 19" }, { "drop_path", "0 0.2" }, { "+channels", "1/8 1/4 1/2" },
+    { "+checkpoint", "none blocks s1.b0+s3.b1" },
+};
+
+static const struct axis unet[] = {
+    { "base_channels", "2 5 8" }, { "levels", "2 3" }, { "classes", "2 9" }, { "input", "8x8x8 8x24x8 16x16x16" },
+    { "dropout", "off on" }, { "n_infers", "1 3" }, { "ensemble", "keep_all sum running" },
+    { "+checkpoint", "none blocks init+dec1" },
+};
 
 static void random_cell(char *words, size_t room, int number)
 {
-    const char *precision = bf16 ? PICK("fp32", "bf16") : "fp32";
-    char strategies[256];
-    (void)snprintf(strategies, sizeof strategies, "+precision=%s +optimizer=%s +optimizer_form=%s +accumulate=%s +zero_grad=%s "
-                   "+val_batch=%s +loop=%s +accounting=%s", precision, PICK("adamw", "adamw-amsgrad", "adam", "sgd"),
-                   PICK("foreach", "fused", "for-loop"), PICK("1", "1", "2"), PICK("none", "keep"), PICK("same", "half"),
-                   PICK("loader", "plain"), PICK("eager", "eager", "dispatch"));
+    (void)snprintf(words, room, "%s", number % 2 ? "segformer" : "denseunet3d");
     if (number % 2)
-        (void)snprintf(words, room, "segformer input=%s classes=%s drop_path=%s +channels=%s +checkpoint=%s %s",
-                       PICK("32x32", "64x32", "96x64"), PICK("2", "4", "19"), PICK("0", "0.2"), PICK("1/8", "1/4", "1/2"),
-                       PICK("none", "blocks", "s1.b0+s3.b1"), strategies);
+        for (size_t i = 0; i < sizeof segformer / sizeof *segformer; i++) add(words, room, segformer[i].key, segformer[i].values);
     else
-        (void)snprintf(words, room, "denseunet3d base_channels=%s levels=%s classes=%s input=%s dropout=%s n_infers=%s ensemble=%s "
-                       "+checkpoint=%s %s", PICK("2", "5", "8"), PICK("2", "3"), PICK("2", "9"),
-                       PICK("8x8x8", "8x24x8", "16x16x16"), PICK("off", "on"), PICK("1", "3"), PICK("keep_all", "sum", "running"),
-                       PICK("none", "blocks", "init+dec1"), strategies);
+        for (size_t i = 0; i < sizeof unet / sizeof *unet; i++) add(words, room, unet[i].key, unet[i].values);
+    add(words, room, "+precision", bf16 ? "fp32 bf16" : "fp32");
+    for (size_t i = 0; i < sizeof common / sizeof *common; i++) add(words, room, common[i].key, common[i].values);
 }
 
 /* ---- one probe ---- */

@@ -113,9 +113,10 @@ check_banned() {
 check_headers() {
     local root=$1 file
     while read -r file; do
-        # from within the tree, since the compiler looks in the working folder first
+        # from within the tree, since the compiler looks in the working folder first; clang, unlike gcc, would find
+        # that a header's static functions are not used here
         (cd "$root" && printf '#include "%s"\n' "$file" |
-            ${CC:-cc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -I . -fsyntax-only -x c - 2>/dev/null) ||
+            ${CC:-cc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wno-unused-function -Werror -I . -fsyntax-only -x c - 2>/dev/null) ||
             echo "$file:1: does not compile alone"
     done < <(tree_files "$root" h)
 }

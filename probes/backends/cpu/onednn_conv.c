@@ -175,6 +175,19 @@ static void release(struct conv *c)
     c->pd = NULL;
 }
 
+/* oneDNN 3.7's blocked forward is wrong with one channel a group where a stride leaves rows one position, and in low
+ * precision over a depth of one that a deeper kernel is padded over. */
+static bool blocked_is_wrong(const struct conv *c)
+{
+    const struct fm_operand *w = operand(c, c->roles.weights), *src = operand(c, c->roles.src);
+    const struct fm_operand *dst = operand(c, c->roles.dst);
+    int last = dst->ndim - 1;
+    bool single = dst->size[last] == 1 && c->problem->attr->stride[last - 2] > 1;
+    bool flat = dst->ndim == 5 && src->size[2] == 1 && w->size[2] > 1 && c->compute != FM_F32;
+    return DNNL_VERSION_MAJOR > 2 && c->roles.direction == FM_DNN_FORWARD && w->size[1] == 1 && (single || flat) &&
+           strncmp(c->plan->what, "br", 2) == 0;
+}
+
 /* one try: a primitive descriptor with the activations laid out so */
 static fm_status choose(struct conv *c, enum layout layout, struct fm_err *err)
 {
@@ -192,7 +205,9 @@ static fm_status choose(struct conv *c, enum layout layout, struct fm_err *err)
     dnnl_status_t created = fm_dnn_conv_create(&c->pd, &conv, c->dnn->engine);
     if (created == dnnl_success) {
         snprintf(c->plan->what, sizeof c->plan->what, "%s", fm_dnn_implementation(c->pd));
-        return FM_OK;
+        if (!blocked_is_wrong(c)) return FM_OK;
+        return FM_FAIL(err, FM_UNSUPPORTED, "%s: %s is wrong with one channel and so few positions",
+                       fm_kernel_name(c->problem->kernel), c->plan->what);
     }
     c->pd = NULL;
     if (created == dnnl_unimplemented) return fm_dnn_unsupported(c->problem, c->compute, err);
@@ -376,18 +391,35 @@ static bool as_product(const struct conv *c)
     return strides || c->compute != FM_F32 || c->roles.direction != FM_DNN_WGRAD || (w->size[0] >= 64 && w->size[1] >= 64);
 }
 
-/* oneDNN's bf16 weight gradient (2.6, 3.7) is wrong for some unusual shapes (found by random trials against the oracle): 3-D ones
- * with stride and padding in depth, and those with dilation or more padding than keeps the size. They are computed in
- * f32. */
+/* oneDNN's bf16 weight gradient (2.6, 3.1, 3.7) is wrong for some unusual shapes (found by random trials against the
+ * oracle): 3-D ones with stride and padding in depth, or narrower than the kernel in any dimension (3.x leaves taps
+ * unwritten and writes beyond its scratchpad), and those with dilation or more padding than keeps the size. They are
+ * computed in f32. */
 static bool low_precision_is_wrong(const struct conv *c)
 {
     const struct fm_attr *attr = c->problem->attr;
     const struct fm_operand *w = operand(c, c->roles.weights);
     if (c->compute == FM_F32 || c->roles.direction != FM_DNN_WGRAD) return false;
     if (w->ndim == 5 && attr->stride[0] > 1 && attr->padding[0] > 0) return true;
-    for (int d = 0; d < w->ndim - 2; d++)
+    for (int d = 0; d < w->ndim - 2; d++) {
         if (attr->dilation[d] != 1 || 2 * attr->padding[d] >= w->size[d + 2]) return true;
+        if (w->ndim == 5 && operand(c, c->roles.src)->size[d + 2] < w->size[d + 2]) return true;
+    }
     return false;
+}
+
+/* Its f32 one (2.6, 3.1, 3.7) is wrong too, and writes beyond its scratchpad, where a kernel is about as deep as the
+ * volume and padded by more than its stride; there is nothing to compute that in. */
+static fm_status check_right(const struct conv *c, struct fm_err *err)
+{
+    const struct fm_attr *attr = c->problem->attr;
+    const struct fm_operand *w = operand(c, c->roles.weights), *src = operand(c, c->roles.src);
+    if (c->roles.direction != FM_DNN_WGRAD || w->ndim != 5 || attr->stride[0] < 2 || attr->padding[0] <= attr->stride[0] ||
+        src->size[2] > w->size[2] + attr->stride[0])
+        return FM_OK;
+    return FM_FAIL(err, FM_UNSUPPORTED, "%s: oneDNN's is wrong at depth %lld with kernel %lld, stride %d, padding %d",
+                   fm_kernel_name(c->problem->kernel), (long long)src->size[2], (long long)w->size[2], attr->stride[0],
+                   attr->padding[0]);
 }
 
 fm_status fm_dnn_plan_conv(struct fm_dnn *dnn, const struct fm_problem *problem, struct fm_dnn_plan *plan, struct fm_err *err)
@@ -399,6 +431,7 @@ fm_status fm_dnn_plan_conv(struct fm_dnn *dnn, const struct fm_problem *problem,
     c.compute = a == b ? a : FM_F32;
     c.result = out == c.compute ? out : FM_F32;
     FM_TRY(check_sizes(&c, err));
+    FM_TRY(check_right(&c, err));
     if (as_product(&c)) return fm_dnn_plan_pointwise(dnn, problem, plan, err);
     if (low_precision_is_wrong(&c)) c.compute = c.result = FM_F32;
     FM_TRY(choose_best(&c, err));
