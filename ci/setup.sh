@@ -52,6 +52,7 @@ need libcjson-dev have_header cjson/cJSON.h
 need libyaml-dev have_header yaml.h
 need libsqlite3-dev have_header sqlite3.h
 need libcmocka-dev have_header cmocka.h
+need node-d3 test -e /usr/share/nodejs/d3/dist/d3.min.js
 # the tests of exports read them with Python
 need python3-yaml python3 -c 'import yaml'
 need python3-venv python3 -c 'import ensurepip, venv'

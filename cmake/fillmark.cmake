@@ -93,3 +93,25 @@ function(fm_worker name backend)
     fm_executable(fillmark-worker-${name} SOURCES ${sources} USES fm_worker ${backend})
     install(TARGETS fillmark-worker-${name} RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/fillmark)
 endfunction()
+
+# What report.html is made of, compiled into fm_results: results/report/ and D3, which is empty where node-d3 is missing
+function(fm_report_assets)
+    find_file(FILLMARK_D3 d3.min.js PATHS /usr/share/nodejs/d3/dist NO_DEFAULT_PATH)
+    mark_as_advanced(FILLMARK_D3)
+    set(d3 ${FILLMARK_D3})
+    if(NOT d3)
+        message(STATUS "fillmark report --format html is left out: d3.min.js not found (package node-d3)")
+        set(d3 ${CMAKE_BINARY_DIR}/no_d3.js)
+        file(TOUCH ${d3})
+    endif()
+    set(report ${CMAKE_SOURCE_DIR}/results/report)
+    foreach(asset page=${report}/report.html style=${report}/report.css script=${report}/report.js d3=${d3})
+        string(REGEX MATCH "^([a-z0-9]+)=(.*)$" _ ${asset})
+        set(output report_${CMAKE_MATCH_1}.c)
+        add_custom_command(OUTPUT ${output}
+                           COMMAND ${CMAKE_COMMAND} -DINPUT=${CMAKE_MATCH_2} -DOUTPUT=${output} -DNAME=fm_report_${CMAKE_MATCH_1}
+                                   -DHEADER=results/report_assets.h -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
+                           DEPENDS ${CMAKE_MATCH_2} cmake/embed.cmake VERBATIM COMMENT "report.html: ${CMAKE_MATCH_1}")
+        target_sources(fm_results PRIVATE ${CMAKE_BINARY_DIR}/${output})
+    endforeach()
+endfunction()

@@ -3,6 +3,7 @@
 
 #include "results/export.h"
 #include "results/report_ci.h"
+#include "results/report_html.h"
 #include "results/report_svg.h"
 #include "results/table.h"
 #include "tuner/base/text.h"
@@ -20,7 +21,7 @@ static fm_status indented_json(const struct fm_result *result, struct fm_buf *ou
 static const struct { const char *name; report_writer *write; } formats[] = {
     { "text", fm_table_text }, { "markdown", fm_table_markdown }, { "csv", fm_table_csv }, { "json", indented_json },
     { "junit", fm_report_junit }, { "bigger", fm_report_bigger }, { "smaller", fm_report_smaller },
-    { "svg", fm_report_svg },
+    { "svg", fm_report_svg }, { "html", fm_report_html },
 };
 #define FORMATS (sizeof formats / sizeof formats[0])
 
@@ -32,7 +33,7 @@ static report_writer *find(const char *name, struct fm_err *err)
         if (strcmp(formats[i].name, name) == 0) return formats[i].write;
     }
     const char *near = fm_nearest(name, names, FORMATS);
-    (void)FM_FAIL(err, FM_INVALID, "--format: unknown value '%.60s'%s%s%s (text, markdown, csv, json, junit, bigger, smaller, svg)", name,
+    (void)FM_FAIL(err, FM_INVALID, "--format: unknown value '%.60s'%s%s%s (text, markdown, csv, json, junit, bigger, smaller, svg, html)", name,
                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     return NULL;
 }

@@ -142,7 +142,8 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
 
     [FM_OPTION_FORMAT] = { .name = "format", .argument = "FORMAT", .kind = FM_OPTION_WORD, .group = FM_GROUP_OUTPUT,
         .commands = REPORT | EXPORT, AT(format),
-        .help = "report: text (the default), markdown, csv, json, junit, svg (the Pareto chart), or bigger, smaller: for "
+        .help = "report: text (the default), markdown, csv, json, junit, svg (the Pareto chart), html (a page that needs no "
+                "network), or bigger, smaller: for "
                 "github-action-benchmark's customBiggerIsBetter and customSmallerIsBetter; export: lightning, "
                 "lightning-python, monai, argparse, dataclass, "
                 "mmcv, mmengine, hydra, hf, accelerate, deepspeed, nnunet, env, json, template" },
