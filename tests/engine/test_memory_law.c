@@ -192,7 +192,8 @@ static void random_cells(const struct fm_backend_ops *ops, int cells)
         int64_t peak = larger(plan.train.reserved_bytes, plan.val.reserved_bytes);
         assert_true(agree(words, &program, ops, peak).fits);
         (void)agree(words, &program, ops, peak - 1);
-        for (int i = 0; i < 2; i++) (void)agree(words, &program, ops, peak * (40 + below(58)) / 100);
+        (void)agree(words, &program, ops, peak * (40 + below(58)) / 100);
+        (void)agree(words, &program, ops, peak * (1 + below(20)) / 100);
     }
     fm_program_release(&program);
 }
@@ -214,15 +215,16 @@ static void workspaces_retreat_alike(void **state)
     executed = out_of_memory = retreats = 0;
     random_cells(&ops, 6);
     assert_int_equal(wrong_workspaces, 0);
-    if (retreats < 100 || out_of_memory < 5) fail_msg("only %ld retreats, %ld out of memory", retreats, out_of_memory);
+    if (retreats < 100 || out_of_memory < 3) fail_msg("only %ld retreats, %ld out of memory", retreats, out_of_memory);
 }
 
 static int open_cpu(void **state)
 {
     (void)state;
-    struct fm_cell cell;
-    fm_session_cell(&cell, "denseunet3d base_channels=2 levels=2 input=8x8x8 +precision=bf16");
-    bf16 = fm_session_supported(&fm_backend_cpu, &cell);
+    struct fm_cell volumes, images;           /* a CPU may have the one's kernels in bf16 and not the other's */
+    fm_session_cell(&volumes, "denseunet3d base_channels=2 levels=2 input=8x8x8 +precision=bf16");
+    fm_session_cell(&images, "segformer input=32x32 +precision=bf16");
+    bf16 = fm_session_supported(&fm_backend_cpu, &volumes) && fm_session_supported(&fm_backend_cpu, &images);
     return fm_backend_cpu.open(&(struct fm_backend_config){ .threads = 1 }, &cpu, NULL);
 }
 
