@@ -10,7 +10,7 @@ Runs `fillmark run RUN-ARGUMENT...` into a new folder, compares it with the last
 the history and writes the reports. Exit codes: 0 nothing is worse; 30 something is; 31 too few launches to tell;
 32 nothing could be compared; else what failed (fillmark --help). Nothing that failed counts as a good night.
 
-  --folder DIR             holds history.sqlite and a folder a night (default: nightly)
+  --folder DIR             holds history.sqlite, a folder a night and a link to the latest (default: nightly)
   --fillmark PROGRAM       the command (default: build/fillmark, built first if it is not there)
   --max-slowdown SHARE     as fillmark compare takes it
   --max-memory-growth SHARE
@@ -53,6 +53,7 @@ fi
 # two nights of one second must not share a folder
 night=$folder/$(date -u +%Y%m%dT%H%M%SZ)
 while [ -e "$night" ]; do night=${night}x; done
+ln -sfn "$night" "$folder/latest"
 "$fillmark" run --out "$night" "$@" >"$folder/last-run.txt"
 
 verdict=first code=0
