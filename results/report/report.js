@@ -48,6 +48,7 @@ function keysOf(cells) {                /* settings, then strategies, that tell 
 const labelOf = (cell, keys) =>
     keys.map(k => k.name + " " + (valueOf(cell, k) ?? UNKNOWN)).join(" \u00b7 ") || "cell " + cell.id.slice(0, 8);
 const sectionOf = cell => cell.device + "\n" + cell.workload;
+const sections = [...new Set(result.cells.map(sectionOf))].map(name => result.cells.filter(c => sectionOf(c) === name));
 const rowsOf = {};
 for (const row of result.rows) (rowsOf[row.cell + "\n" + row.device] ??= []).push(row);
 for (const cell of result.cells) {
@@ -65,9 +66,9 @@ function seriesOf(cells) {
     list.forEach((cell, i) => series.set(cell.train_id, { index: i, colour: "s" + Math.min(i, COLOURS), cell, label: labelOf(cell, keys) }));
     return series;
 }
-for (const section of new Set(result.cells.map(sectionOf)))
+for (const section of sections)
     for (const changed of [false, true]) {
-        const cells = result.cells.filter(c => sectionOf(c) === section && c.changes_model === changed), series = seriesOf(cells);
+        const cells = section.filter(c => c.changes_model === changed), series = seriesOf(cells);
         const keys = keysOf(cells);
         for (const cell of cells) { cell.series = series.get(cell.train_id); cell.label = labelOf(cell, keys); }
     }
@@ -333,6 +334,10 @@ function scalesOf(cells) {
 function drawSection(parent, cells) {
     const section = element(parent, "section", null, { tabindex: "-1" }), scales = scalesOf(cells), device = (result.devices || []).find(d => d.id === cells[0].device);
     element(section, "h2", `${cells[0].workload} on ${cells[0].device}${device ? " \u00b7 " + device.name : ""}`);
+    const whole = sections.find(s => s.includes(cells[0])), varying = keysOf(whole);
+    const common = [false, true].flatMap(strategy => Object.keys((strategy ? cells[0].strategies : cells[0].set) || {}).map(name => ({ strategy, name })))
+        .filter(k => !varying.some(other => sameKey(k, other)));
+    if (common.length) element(section, "p", "All cells: " + labelOf(cells[0], common), { class: "note" });
     const models = [[false, "The model as it is"], [true, "Strategies that change the model"]].filter(([changed]) => cells.some(c => c.changes_model === changed));
     const draw = (title, note, chart) => {
         element(section, "h3", title);
@@ -361,6 +366,9 @@ function stateText(cell) {
     const state = cell.outcome === "ok" ? (cell.certified ? "certified" : "not certified") : cell.outcome;
     return [state, cell.mistrusted && "mistrusted", cell.non_monotone && "non-monotone"].filter(Boolean).join(", ");
 }
+/* those that tell cells of one section apart: the others are said once, above its charts */
+const sameKey = (a, b) => a.strategy === b.strategy && a.name === b.name;
+const tableKeys = () => sections.flatMap(keysOf).filter((k, i, all) => all.findIndex(other => sameKey(k, other)) === i);
 /* a value sorts, a text is shown */
 function columns() {
     const varies = get => new Set(result.cells.map(get)).size > 1;
@@ -372,7 +380,7 @@ function columns() {
         { id: "front", title: "front", value: c => c.pareto ? 0 : c.pareto_tentative ? 1 : 2, text: c => c.pareto ? "yes" : c.pareto_tentative ? "perhaps" : "no" },
         ...(varies(c => c.device) ? [text("device", "device", c => c.device)] : []),
         ...(varies(c => c.workload) ? [text("workload", "workload", c => c.workload)] : []),
-        ...keysOf(result.cells).map(k => text(k.name, k.name, c => valueOf(c, k))),
+        ...tableKeys().map(k => text(k.name, k.name, c => valueOf(c, k))),
         figure("train", "max batch train", c => number(c.max_batch.train), (v, c) => maxText(c, v)),
         figure("val", "max batch val", c => number(c.max_batch.val), (v, c) => maxText(c, v)),
         text("limited", "limited by", c => c.limited_by),
@@ -389,7 +397,9 @@ function columns() {
 }
 function inOrder(cells, list) {
     const column = list.find(c => c.id === view.sort);
-    if (!column) return cells;
+    const place = c => sections.findIndex(s => s.includes(c));
+    if (!column)
+        return [...cells].sort((a, b) => place(a) - place(b) || a.changes_model - b.changes_model || (a.rank ?? Infinity) - (b.rank ?? Infinity) || 0);
     const sign = view.order === "descending" ? -1 : 1;
     return [...cells].sort((a, b) => {
         const x = column.value(a), y = column.value(b);
@@ -513,7 +523,7 @@ function draw() {
     hideTip();
     parent.replaceChildren();
     document.getElementById("places").replaceChildren();
-    for (const section of new Set(shown.map(sectionOf))) drawSection(parent, shown.filter(c => sectionOf(c) === section));
+    for (const section of sections) if (section.some(c => shown.includes(c))) drawSection(parent, section.filter(c => shown.includes(c)));
     drawTable(shown);
     for (const section of document.querySelectorAll("main > section, #charts > section")) {
         const place = element(document.getElementById("places"), "button", section.querySelector("h2").textContent, { type: "button" });
