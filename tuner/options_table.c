@@ -77,7 +77,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .commands = PLAN | EXPLAIN, AT(batch), .text = "none", .word = "none", .lo = 1, .hi = FM_SEARCH_BATCH_LIMIT,
         .no_range = true, .help = "plan this batch; none: the largest that fits" },
     [FM_OPTION_TIME_BUDGET] = { .name = "time-budget", .argument = "TIME", .kind = FM_OPTION_DURATION,
-        .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(time_budget_ns), .text = "210s", .word = "none",
+        .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(time_budget_ns), .text = "3m", .word = "none",
         .lo = SECOND_NS / 1000, .hi = YEAR_NS, .no_range = true,
         .help = "time for the whole run, as 90s, 4m, 1.5h or none; what it leaves out is listed" },
     [FM_OPTION_DEADLINE] = { .name = "deadline", .argument = "TIME", .kind = FM_OPTION_DURATION,
