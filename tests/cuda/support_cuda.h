@@ -1,4 +1,5 @@
-/* The cuda backend's kernels, run on the CPU through the shim, as a backend; random problems; comparison with ref. */
+/* The cuda backend's kernels, run on the CPU through the shim (support_shim.c) or on a GPU (tests/gpu), as a backend;
+ * random problems; comparison with ref. */
 #ifndef FM_TESTS_CUDA_SUPPORT_CUDA_H
 #define FM_TESTS_CUDA_SUPPORT_CUDA_H
 
@@ -30,7 +31,11 @@ double fm_cuda_tolerance(const struct fm_case *c);
 /* Runs the case on ref and on the kernels: both layouts, threads and blocks in three orders. Fails the test where an
  * output differs from ref's by more than the tolerance (relative L2), or between orders by a bit. */
 void fm_expect_as_ref(const struct fm_case *c, double tolerance);
-/* one run through the shim, contiguous; the status, with the outputs in *c */
+/* fails the test where an output of got differs from wanted's, which is what `against` calls it */
+void fm_compare(const struct fm_case *got, const struct fm_case *wanted, double tolerance, const char *against);
+/* sizes, strides and types of the operands, as messages of the test */
+void fm_describe(const struct fm_case *c);
+/* one run through the shim (on a GPU, where the tests are built for one), contiguous; the status, with the outputs in *c */
 fm_status fm_run_shim(struct fm_case *c, struct fm_err *err);
 
 #endif

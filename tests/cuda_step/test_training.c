@@ -61,6 +61,7 @@ static void same(const char *words, double most)
     struct fm_program program = { 0 };
     struct fm_cell cell;
     struct fm_err err = { 0 };
+    most = fm_host_tolerance(most);
     fm_host_cell(&cell, words);
     if (fm_cell_lower(&cell, (struct fm_cell_batch){ .train = 2 }, &program, &err) != FM_OK) fail_msg("%s", err.text);
     struct fm_backend *ref = NULL, *cuda = fm_fake_open("sm=80");
