@@ -205,6 +205,40 @@ static fm_status compare_rate(struct fm_comparison *c, const struct fm_compared 
     return is ? compare_peak(c, of, was, is, err) : FM_OK;
 }
 
+static int64_t knee_of(const struct fm_result *r, const struct fm_result_cell *cell)
+{
+    return cell->knee == FM_NO_POINT ? -1 : r->points[cell->knee].batch;
+}
+
+static bool has_interval(const struct fm_result *r, const struct fm_result_cell *cell, int64_t batch)
+{
+    const struct fm_result_point *p = find_point(r, cell, batch);
+    return p && p->samples_per_s.interval_known;
+}
+
+/* At the base's knee, the new run's and the base's largest batch, wherever both runs have the launches to tell: noise moves
+ * the knee from run to run, and only the knee and the largest batch are launched again. Where none of them does, the first is
+ * compared for what it says: undecided. */
+static fm_status compare_rates(struct fm_comparison *c, const struct fm_compared *of, struct fm_err *err)
+{
+    const int64_t batch[] = { knee_of(c->base, of->base), knee_of(c->now, of->now), of->base->max_train };
+    fm_status status = FM_OK;
+    bool any = false;
+    for (size_t i = 0; i < 3; i++) {
+        bool again = (i > 0 && batch[i] == batch[0]) || (i > 1 && batch[i] == batch[1]);
+        if (again || batch[i] <= 0 || !has_interval(c->base, of->base, batch[i]) || !has_interval(c->now, of->now, batch[i])) continue;
+        FM_TRY(compare_rate(c, of, batch[i], err));
+        any = true;
+    }
+    for (size_t i = 0; i < 3 && !any; i += 2) {
+        if (batch[i] <= 0) continue;
+        FM_TRY(compare_rate(c, of, batch[i], err));
+        any = true;
+    }
+out:
+    return status;
+}
+
 static fm_status compare_cell(struct fm_comparison *c, const struct fm_result_cell *base, struct fm_err *err)
 {
     char a[32], b[32];
@@ -218,9 +252,7 @@ static fm_status compare_cell(struct fm_comparison *c, const struct fm_result_ce
     if (!go_on) return FM_OK;
     FM_TRY(compare_max(c, &row, "max batch", base->max_train, row.now->max_train, err));
     if (base->validates) FM_TRY(compare_max(c, &row, "max val batch", base->max_val, row.now->max_val, err));
-    int64_t knee = base->knee == FM_NO_POINT ? -1 : c->base->points[base->knee].batch;
-    if (knee > 0) FM_TRY(compare_rate(c, &row, knee, err));
-    if (base->max_train > 0 && base->max_train != knee) FM_TRY(compare_rate(c, &row, base->max_train, err));
+    FM_TRY(compare_rates(c, &row, err));
 out:
     return status;
 }

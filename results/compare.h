@@ -4,7 +4,7 @@
  *                worse. Never a pass.
  *   max batch    training and validation, exactly: smaller is worse
  *   memory       measured peak at a batch that both ran, exactly: worse beyond max_memory_growth
- *   throughput   samples/s at the base's knee and largest batch. The unit is the worker launch (probes/measure/interval.h),
+ *   throughput   samples/s at both runs' knees and the base's largest batch, where both have two launches or more. The unit is the worker launch (probes/measure/interval.h),
  *                the figure the ratio new / base on a logarithmic scale. Worse only where the ratio's interval lies wholly
  *                beyond the limit: Student's one-sided test of "not slower than the limit", its p-values corrected over all
  *                throughput figures of the comparison (Holm 1979) at 2.5 %. Undecided where either side has fewer than two

@@ -143,6 +143,33 @@ static void test_devices(void **state)
     assert_int_equal(judge(&bad, &base, "outcome", &limits).all, FM_CHANGE_BETTER);
 }
 
+/* Noise moves the knee to a batch that the other run launched once: what both launched often enough still decides. */
+static void test_moved_knee(void **state)
+{
+#define POINT(batch, launch, ms) "{'kind':'row','v':1,'cell':'c','batch':" #batch ",'val_batch':0,'phase':'train','role':'ladder','launch':" #launch \
+        ",'outcome':'ok','measured':{'reserved_bytes':" #batch "000,'step_ns':[" #ms "000000]}}\n"
+    static const char head[] = "{'kind':'run','v':1,'tool':'1','devices':[{'id':'cpu','name':'X'}]}\n{'kind':'cell','v':1,'id':'c','train_id':'t',"
+        "'device':'cpu','workload':'w','set':{},'strategies':{},'model_id':'m','changes_model':[],'parameters':7,'flops_per_sample':10}\n";
+    static const char tail[] = "{'kind':'verdict','v':1,'cell':'c','outcome':'ok','max_batch':{'train':8,'val':0},'certified':true}\n";
+    static const char max[] = POINT(8, 1, 800) POINT(8, 2, 801);
+    static const char *const points[2] = { POINT(2, 1, 205) POINT(2, 2, 206) POINT(4, 1, 430), POINT(2, 1, 230) POINT(4, 1, 405) POINT(4, 2, 406) };
+    struct run run[2];
+    struct fm_comparison c;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char text[4096];
+        (void)snprintf(text, sizeof text, "%s%s%s%s", head, max, points[i], tail);
+        fm_test_records(text, &run[i].records);
+        assert_int_equal(fm_result_fold(&run[i].records, &run[i].result, NULL), FM_OK);
+    }
+    assert_int_equal(run[0].result.points[run[0].result.cells[0].knee].batch, 2);
+    assert_int_equal(run[1].result.points[run[1].result.cells[0].knee].batch, 4);
+    assert_int_equal(fm_compare(&run[0].result, &run[1].result, &limits, &c, NULL), FM_OK);
+    assert_int_equal(c.change, FM_CHANGE_SAME);
+    fm_comparison_release(&c);
+    end(&run[0]), end(&run[1]);
+}
+
 static double nights(void *context, const struct fm_result_cell *cell, int64_t batch)
 {
     (void)cell;
@@ -244,7 +271,8 @@ static void test_limits_and_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases), cmocka_unit_test(test_devices), cmocka_unit_test(test_history), cmocka_unit_test(test_alarms),
+        cmocka_unit_test(test_cases), cmocka_unit_test(test_devices), cmocka_unit_test(test_moved_knee),
+        cmocka_unit_test(test_history), cmocka_unit_test(test_alarms),
         cmocka_unit_test(test_student), cmocka_unit_test(test_limits_and_faults),
     };
     return cmocka_run_group_tests_name("compare", tests, NULL, NULL);
