@@ -21,6 +21,7 @@ struct finder {
     struct evaluation misfit;                   /* smallest above fit that does not; batch 0: none */
     int extrapolations;                         /* since the start */
     int misses;                                 /* interpolations that were not the end */
+    int descents;                               /* steps down from a misfit that only fragmentation keeps out */
 };
 
 /* each batch once; *need is where its answer is kept */
@@ -42,7 +43,7 @@ static fm_status ask(struct finder *f, int64_t batch, bool verdict_only, const s
 static fm_status evaluate(struct finder *f, int64_t batch, struct fm_err *err)
 {
     const struct evaluation *e;
-    fm_status status = ask(f, batch, false, &e, err);
+    fm_status status = ask(f, batch, f->fit.need.least_bytes != 0, &e, err);
     if (status != FM_OK) return status;
     if (e->need.fits) {
         f->fit_before = f->fit;
@@ -58,13 +59,20 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-/* where the line through two evaluations meets the capacity, rounded down; -1: it says nothing */
+/* where the line through two points (batch, bytes) meets the capacity, rounded down; -1: it says nothing */
+static int64_t meets_capacity(const struct finder *f, int64_t a, uint64_t a_bytes, int64_t b, uint64_t b_bytes)
+{
+    if (!a_bytes || a_bytes >= b_bytes || f->query->capacity_bytes < a_bytes) return -1;
+    double share = (double)(f->query->capacity_bytes - a_bytes) / (double)(b_bytes - a_bytes);
+    double batch = (double)a + share * (double)(b - a);
+    return batch < (double)FM_SEARCH_BATCH_LIMIT ? (int64_t)batch : FM_SEARCH_BATCH_LIMIT;
+}
+
+/* by what is needed, or, where it is known, by what never shrinks: that is nearly a line, and bounds the answer from above */
 static int64_t secant(const struct finder *f, const struct evaluation *a, const struct evaluation *b)
 {
-    if (!a->need.bytes || a->need.bytes >= b->need.bytes || f->query->capacity_bytes < a->need.bytes) return -1;
-    double share = (double)(f->query->capacity_bytes - a->need.bytes) / (double)(b->need.bytes - a->need.bytes);
-    double batch = (double)a->batch + share * (double)(b->batch - a->batch);
-    return batch < (double)FM_SEARCH_BATCH_LIMIT ? (int64_t)batch : FM_SEARCH_BATCH_LIMIT;
+    bool least = a->need.least_bytes && b->need.least_bytes;
+    return meets_capacity(f, a->batch, least ? a->need.least_bytes : a->need.bytes, b->batch, least ? b->need.least_bytes : b->need.bytes);
 }
 
 /* 0, 0, 1, 2, 4, ...: how far a step must go at least, so that wrong lines cannot make it crawl */
@@ -76,20 +84,27 @@ static int64_t least_step(int steps)
 static int64_t extrapolate(struct finder *f)
 {
     const struct evaluation *last = &f->fit;
+    uint64_t bytes = last->need.least_bytes ? last->need.least_bytes : last->need.bytes;
     int64_t batch;
     if (f->fit_before.batch)
         batch = secant(f, &f->fit_before, last);
     else        /* a line through the origin: needs less than the true one there, if any bytes are fixed */
-        batch = last->need.bytes ? (int64_t)(f->query->capacity_bytes / last->need.bytes) : -1;
+        batch = bytes ? (int64_t)(f->query->capacity_bytes / bytes) : -1;
     if (batch < 0) batch = 2 * last->batch;
     int64_t least = last->batch + least_step(++f->extrapolations);
     if (batch < least) batch = least;
     return clamp(batch, last->batch + 1, f->query->max_batch);
 }
 
-static int64_t interpolate(const struct finder *f)
+static int64_t interpolate(struct finder *f)
 {
     int64_t low = f->fit.batch, high = f->misfit.batch, middle = low + (high - low) / 2;
+    uint64_t least_bytes = f->misfit.need.least_bytes;
+    if (f->fit.need.least_bytes && least_bytes && least_bytes <= f->query->capacity_bytes) {
+        /* only what fragments keeps the misfit out, which is little: from it down, in growing steps */
+        int64_t down = high - least_step(++f->descents + 1);
+        return clamp(down > middle ? down : middle, low + 1, high - 1);
+    }
     int64_t batch = secant(f, &f->fit, &f->misfit);
     if (batch < 0) return middle;
     int64_t step = least_step(f->misses);
@@ -144,7 +159,7 @@ static fm_status look_ahead(struct finder *f, bool *found, struct fm_err *err)
         if (!at.need.fits) continue;
         f->fit = at;
         f->fit_before = f->misfit = (struct evaluation){ 0 };
-        f->extrapolations = f->misses = 0;
+        f->extrapolations = f->misses = f->descents = 0;
         *found = true;
         break;
     }
