@@ -38,6 +38,15 @@ have_compiler() {
     { command -v cc || command -v gcc || command -v clang; } >/dev/null 2>&1 && have_header stdio.h
 }
 
+# clang's OpenMP is a package of its own
+have_openmp() {
+    local compiler=${CC:-cc}
+    command -v "$compiler" || compiler=gcc
+    command -v "$compiler" || compiler=clang
+    "$compiler" --version | grep -q clang || return 0
+    echo 'int main(void) { return 0; }' | "$compiler" -fopenmp -x c -o /dev/null -
+}
+
 missing=()
 need() {
     local package=$1
@@ -46,6 +55,7 @@ need() {
 }
 need build-essential have_compiler
 if [ "${missing[*]:-}" != build-essential ]; then need build-essential command -v make; fi
+need libomp-dev have_openmp
 need cmake cmake_is_new_enough
 need libdnnl-dev have_header oneapi/dnnl/dnnl.h
 need libcjson-dev have_header cjson/cJSON.h

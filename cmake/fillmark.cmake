@@ -51,6 +51,29 @@ function(fm_find_cudnn)
         INTERFACE_INCLUDE_DIRECTORIES "${FILLMARK_CUDNN_INCLUDE_DIR};${FILLMARK_CUDART_INCLUDE_DIR}")
 endfunction()
 
+# fm::dnnl, where it may be used: matrix products of 2.2, Ubuntu 22.04's, write beyond their outputs. The oldest that
+# passes the tests is 2.6.
+set(FILLMARK_ONEDNN_OLDEST 2.6)
+function(fm_find_onednn)
+    fm_find_library(dnnl_any HEADER oneapi/dnnl/dnnl.h LIBRARY dnnl PACKAGE libdnnl-dev)
+    set(version "")
+    file(STRINGS ${FILLMARK_DNNL_ANY_INCLUDE_DIR}/oneapi/dnnl/dnnl_version.h lines REGEX "define DNNL_VERSION_M[AI][JN]OR")
+    foreach(line IN LISTS lines)
+        string(REGEX MATCH "[0-9]+$" number "${line}")
+        list(APPEND version ${number})
+    endforeach()
+    list(JOIN version "." version)
+    if(version VERSION_LESS FILLMARK_ONEDNN_OLDEST)
+        message(WARNING "oneDNN ${version} is older than ${FILLMARK_ONEDNN_OLDEST}: its results are wrong. There will be no "
+                        "fillmark-worker-cpu, and none of its tests. Install a newer one and give its prefix with "
+                        "-DCMAKE_PREFIX_PATH=... (docs/dependencies.md).")
+        return()
+    endif()
+    add_library(fm_dnnl INTERFACE)
+    target_link_libraries(fm_dnnl INTERFACE fm::dnnl_any)
+    add_library(fm::dnnl ALIAS fm_dnnl)
+endfunction()
+
 # fm_NAME, the static library of a room: all .c below its folder (FLAT: directly in it), without those
 # whose name (no .c) is matched by EXCEPT. A room with no source yet has only its headers and what it uses.
 function(fm_room name folder)

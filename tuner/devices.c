@@ -198,15 +198,21 @@ fm_status fm_devices_show(int64_t threads, bool json, struct fm_buf *out, struct
 {
     struct inventory *all = fm_calloc(1, sizeof *all);
     if (!all) return FM_FAIL(err, FM_NOMEM, "devices");
-    fm_status status = add(all, "cpu", threads, err);
+    struct fm_err no_cpu = { 0 };
+    fm_status status = add(all, "cpu", threads, &no_cpu);
     if (status == FM_OK) {
         struct fm_reply *cpu = all->session[0].device;
         look_at_load(cpu);
         look_at_memory(cpu);
         look_at_processes(cpu);
-        add_gpus(all, threads);
-        if (json) status = write_json(all, out, err);
+    }
+    add_gpus(all, threads);
+    if (all->count == 0) {              /* not even the CPU: that is the failure */
+        if (err) *err = no_cpu;
+    } else {
+        status = json ? write_json(all, out, err) : FM_OK;
         for (size_t i = 0; !json && i < all->count; i++) write_device(all->session[i].device, out);
+        if (!json && no_cpu.text[0]) fm_buf_printf(out, "no CPU device: %s\n", no_cpu.text);
         if (!json && all->no_gpu[0]) fm_buf_printf(out, "no NVIDIA GPU: %s\n", all->no_gpu);
     }
     for (size_t i = 0; i < all->count; i++) fm_session_close(&all->session[i]);

@@ -1,4 +1,5 @@
 # fillmark advise and fillmark explain; every command of docs/out-of-memory.md, in its order, on its own message.
+# One of them is a run with --device cpu.
 . "$(dirname "$0")/common.sh"
 doc="$FM_SOURCE_DIR/docs/out-of-memory.md"
 

@@ -55,6 +55,11 @@ wants 0 "$FILLMARK" devices
 says out.txt "cuda:0  Fake GPU"
 wants 0 "$FILLMARK" devices --json
 says out.txt '"framework_bytes"'
+mkdir "$dir/gpu-only"
+ln -s "$dir/workers/fillmark-worker-cuda" "$dir/gpu-only"
+FILLMARK_WORKER_DIR="$dir/gpu-only" wants 0 "$FILLMARK" devices
+says out.txt "cuda:0  Fake GPU"
+says out.txt "no CPU device: "
 FAKE_CUDA=init=100
 wants 0 "$FILLMARK" devices
 says out.txt "no NVIDIA GPU: "

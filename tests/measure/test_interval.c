@@ -124,7 +124,8 @@ static void check_coverage(size_t launches, double between, double within)
         struct fm_interval vb = interval_of(b.launches, launches, trial), ratio = fm_interval_ratio(&va, &vb);
         ratio_covered += ratio.lo <= 1 && 1 <= ratio.hi;
     }
-    double share = (double)covered / TRIALS, ratio_share = ratio_covered / (TRIALS / 4.0);
+    const double trials = TRIALS;
+    double share = covered / trials, ratio_share = ratio_covered / (trials / 4);
     print_message("%zu launches, %.1f %% between, %.1f %% within: %.1f %% covered; ratios %.1f %%\n",
                   launches, 100 * between, 100 * within, 100 * share, 100 * ratio_share);
     assert_true(share >= 0.95 - 0.02 && share <= 0.99);

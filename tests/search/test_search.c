@@ -175,9 +175,10 @@ static void test_random_models(void **state)
         check_certified(&model, &power);
     }
     assert_in_range(non_monotone, MODELS / 20, MODELS);
+    const double models = MODELS;
     print_message("boundary probes a cell: %.2f where the plan is right, %.2f where it is off by up to a quarter, "
-                  "%.2f with binsearch\n", (double)right / MODELS, (double)off / MODELS, (double)binsearch / MODELS);
-    assert_true((double)right / MODELS <= 2.1);
+                  "%.2f with binsearch\n", (double)right / models, (double)off / models, (double)binsearch / models);
+    assert_true((double)right / models <= 2.1);
     assert_true(off < binsearch);
 }
 

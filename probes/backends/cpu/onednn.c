@@ -34,6 +34,10 @@ fm_status fm_dnn_open(struct fm_dnn **out, int threads, struct fm_err *err)
                          dnn->version);
         goto out;
     }
+    if (version->major == 2 && version->minor < 6) {
+        status = FM_FAIL(err, FM_UNSUPPORTED, "%s is loaded: its results are wrong; 2.6 or newer is needed", dnn->version);
+        goto out;
+    }
     /* The process's cache takes layouts that differ in strides of size-1 dimensions for one: an answer about workspace
      * would depend on what ran before. Plans are kept by problem here, so that nothing is made twice without it. */
     FM_TRY(fm_dnn_check(dnnl_set_primitive_cache_capacity(0), "primitive cache", err));
