@@ -12,14 +12,14 @@ offers() {
         printf '%s\n' "${COMPREPLY[@]}"
     )
 }
-offers fillmark ru | grep -qx run || fail "no command is offered"
-offers fillmark run --prec | grep -qx -- --precision || fail "no option is offered"
+offers fillmark ru | grep -x run >/dev/null || fail "no command is offered"
+offers fillmark run --prec | grep -x -- --precision >/dev/null || fail "no option is offered"
 [ -z "$(offers fillmark report --prec)" ] || fail "an option is offered that the command does not take"
-offers fillmark run --precision b | grep -qx bf16 || fail "no value is offered"
-offers fillmark run --workload s | grep -qx segformer || fail "no workload is offered"
-offers fillmark show workload | grep -qx workload || fail "no second word is offered"
+offers fillmark run --precision b | grep -x bf16 >/dev/null || fail "no value is offered"
+offers fillmark run --workload s | grep -x segformer >/dev/null || fail "no workload is offered"
+offers fillmark show workload | grep -x workload >/dev/null || fail "no second word is offered"
 touch some.yaml
-offers fillmark run som | grep -qx some.yaml || fail "no file is offered"
+offers fillmark run som | grep -x some.yaml >/dev/null || fail "no file is offered"
 for shell in zsh fish; do
     "$FILLMARK" --completion "$shell" >"fillmark.$shell"
     [ -s "fillmark.$shell" ] || fail "no completion for $shell"

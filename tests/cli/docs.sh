@@ -23,7 +23,7 @@ exists() {
     esac
     for option in $(options "$@"); do
         case $option in --help | --completion) continue ;; esac
-        grep -qE -- "^ +$option( |$)" $help || grep -qE -- "fillmark $option( |$)" $help || fail "$where: ${1:-} has no $option: fillmark $*"
+        grep -qE -- "^ +$option( |$)" $help || grep -E -- "fillmark $option( |$)" $help >/dev/null || fail "$where: ${1:-} has no $option: fillmark $*"
     done
 }
 
@@ -74,7 +74,7 @@ check_night() {
     folder=${folder:-nightly}
     while [ $# -gt 0 ] && [ "$1" != -- ]; do words+=("$1"); shift; done
     for option in $(options "${words[@]}"); do
-        "$FM_SOURCE_DIR/ci/nightly.sh" --help | grep -qE -- "^ +$option( |$)" || fail "$where: nightly.sh has no $option"
+        "$FM_SOURCE_DIR/ci/nightly.sh" --help | grep -E -- "^ +$option( |$)" >/dev/null || fail "$where: nightly.sh has no $option"
     done
     check_run run "${@:2}"
     [ -e "$folder" ] || { mkdir "$folder" && cp -r rehearsal "$folder/first" &&

@@ -12,7 +12,7 @@ batch=$(sed -n 's/^  "batch": \([0-9]*\),$/\1/p' out.txt)
 for format in lightning lightning-python monai argparse dataclass mmcv mmengine hydra hf accelerate deepspeed nnunet env; do
     wants 0 export_ --workload denseunet3d --format $format
     [ -s out.txt ] || fail "$format: nothing"
-    cat out.txt err.txt | grep -qE "(^|[^0-9])$batch([^0-9]|$)" || fail "$format does not say batch $batch"
+    cat out.txt err.txt | grep -E "(^|[^0-9])$batch([^0-9]|$)" >/dev/null || fail "$format does not say batch $batch"
 done
 
 # into a file: a dry run shows the difference and changes nothing; then only those lines change

@@ -24,7 +24,7 @@ fi
 command=$(sed -n 's/^ExecStart=//p' "$templates/fillmark-nightly.service")
 read -ra word <<<"$command"
 for option in "${word[@]}"; do
-    [[ $option != --?* ]] || "$FM_SOURCE_DIR/ci/nightly.sh" --help | grep -q -- "^  $option " || fail "nightly.sh has no $option"
+    [[ $option != --?* ]] || "$FM_SOURCE_DIR/ci/nightly.sh" --help | grep -- "^  $option " >/dev/null || fail "nightly.sh has no $option"
 done
 
 # GitHub Actions

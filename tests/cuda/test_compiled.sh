@@ -33,5 +33,5 @@ for architecture in $FM_CUDA_ARCHITECTURES; do
     done
     last=$architecture
 done
-"$cuobjdump" --list-ptx "$FM_CUDA_KERNELS" 2>/dev/null | grep -q "sm_$last\.ptx" || complain "no PTX for what comes after sm_$last"
+"$cuobjdump" --list-ptx "$FM_CUDA_KERNELS" 2>/dev/null | grep "sm_$last\.ptx" >/dev/null || complain "no PTX for what comes after sm_$last"
 exit $status
