@@ -53,6 +53,13 @@ int64_t torch_case_number(const struct torch_case *c, const char *key)
     return number;
 }
 
+static bool has(const struct torch_case *c, const char *key)
+{
+    for (uint32_t i = 0; i < c->fields; i++)
+        if (strcmp(c->field[i].key, key) == 0) return true;
+    return false;
+}
+
 bool torch_case_is(const struct torch_case *c, const char *key, const char *value)
 {
     return strcmp(torch_case_text(c, key), value) == 0;
@@ -116,6 +123,8 @@ struct fm_policy torch_case_policy(const struct torch_case *c)
     memset(all, 1, sizeof all);
     p.accounting = FM_ACCOUNTING_DISPATCH;
     p.autocast = dtypes[CHOICE(c, "precision", "fp32", "fp16", "bf16")];
+    /* cases that do not name it are contiguous */
+    p.channels_last = has(c, "memory_format") && CHOICE(c, "memory_format", "contiguous", "channels_last") == 1;
     p.checkpoint = CHOICE(c, "checkpoint", "none", "blocks") == 1 ? all : NULL;
     p.accumulate = (uint32_t)torch_case_number(c, "accumulate");
     p.loop = CHOICE(c, "loop", "loader", "plain") == 1 ? FM_LOOP_PLAIN : FM_LOOP_LOADER;

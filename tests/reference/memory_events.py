@@ -15,6 +15,7 @@ from training import STEPS, Case, account_case
 
 UNET = dict(network="denseunet3d", base=8, levels=3, classes=5, size=(16, 16, 16), batch=2)
 SEGFORMER = dict(network="segformer", variant="b0", size=(64, 64), batch=2)
+LAST = dict(memory_format="channels_last")
 
 CASES = [
     Case("unet_fp32", **UNET),
@@ -39,6 +40,13 @@ CASES = [
     Case("segformer_fp32_loader", **SEGFORMER, loop="loader"),
     Case("segformer_fp32_val", **SEGFORMER, phase="val"),
     Case("segformer_fp16_val", **SEGFORMER, phase="val", precision="fp16"),
+    Case("unet_bf16_channels_last", **UNET, **LAST, precision="bf16"),
+    Case("unet_fp16_checkpoint_channels_last", **UNET, **LAST, precision="fp16", checkpoint="blocks"),
+    Case("segformer_fp32_channels_last", **SEGFORMER, **LAST),
+    Case("segformer_bf16_channels_last", **SEGFORMER, **LAST, precision="bf16"),
+    Case("segformer_fp32_batch1_channels_last", **dict(SEGFORMER, batch=1), **LAST),
+    Case("segformer_fp16_checkpoint_channels_last", **SEGFORMER, **LAST, precision="fp16", checkpoint="blocks"),
+    Case("segformer_fp32_val_channels_last", **SEGFORMER, **LAST, phase="val"),
 ]
 
 HEAD = """\
@@ -73,7 +81,8 @@ def main():
     for case in CASES:
         ledger = account_case(case)
         options = " ".join(f"{key}={'x'.join(map(str, value)) if key == 'size' else value}"
-                           for key, value in vars(case).items() if key != "name")
+                           for key, value in vars(case).items()
+                           if key != "name" and (key, value) != ("memory_format", "contiguous"))
         text = HEAD.format(name=case.name, steps=STEPS, torch=torch.__version__, options=options)
         lines = [" ".join(map(str, event)) for event in tidy(ledger.events)]
         (out_dir / f"torch_events_{case.name}.txt").write_text(text + "\n".join(lines) + "\n")

@@ -3,8 +3,9 @@
 
     python3 memory_peaks.py OUT_DIR
 
-Writes OUT_DIR/torch_peaks.tsv (whole steps of the two networks: a column for every field of training.Case) and
-OUT_DIR/torch_peaks_blocks.tsv (small stacks of layers, losses and optimizers). Peaks are sums of storages rounded up
+Writes OUT_DIR/torch_peaks.tsv (whole steps of the two networks: a column for every field of training.Case but the
+memory format), OUT_DIR/torch_peaks_channels_last.tsv (the same, channels-last) and OUT_DIR/torch_peaks_blocks.tsv
+(small stacks of layers, losses and optimizers). Peaks are sums of storages rounded up
 to 512 bytes; because a dispatch mode watches, gradients that meet are added out of place.
 """
 import sys
@@ -110,6 +111,28 @@ def whole_cases():
         segformer("b0_val", square, 2, phase="val"),
         segformer("b0_val_fp16", square, 2, phase="val", precision="fp16"),
     ]
+
+
+def channels_last_cases():
+    """Odd and even sizes, one sample (whose strides are ambiguous) and several, of each precision."""
+    last, light = dict(memory_format="channels_last"), dict(base=8, levels=3)
+    for precision in ("fp32", "fp16", "bf16"):
+        kind = dict(precision=precision, **last)
+        yield unet(f"c16_{precision}", (160, 160, 256), 1, **kind)
+        for batch in (1, 2, 3):
+            yield unet(f"c8l3_{precision}_b{batch}", (64,) * 3, batch, **light, **kind)
+            yield segformer(f"b0_{precision}_b{batch}", (224,) * 2, batch, **kind)
+        yield unet(f"c12l3_odd_{precision}", (40, 56, 72), 3, base=12, levels=3, classes=9, **kind)
+        yield segformer(f"b0_odd_{precision}", (160, 288), 3, classes=7, **kind)
+        yield segformer(f"b2_{precision}", (256,) * 2, 4, variant="b2", **kind)
+        for network, size, more in ((unet, (64,) * 3, light), (segformer, (256,) * 2, {})):
+            yield network(f"{precision}_checkpoint", size, 2, **more, **kind, checkpoint="blocks")
+            yield network(f"{precision}_loader", size, 2, **more, **kind, loop="loader")
+            yield network(f"{precision}_val", size, 2, **more, **kind, phase="val")
+    for network, size, more in ((unet, (64,) * 3, light), (segformer, (256,) * 2, {})):
+        yield network("keep", size, 2, **more, **last, zero_grad="keep")
+        yield network("forloop", size, 2, **more, **last, implementation="forloop")
+        yield network("sgd", size, 2, **more, **last, optimizer="sgd", momentum=0.9)
 
 
 # ---- small stacks ----
@@ -258,8 +281,8 @@ def write(path, what, header, rows):
             print(text, flush=True)
 
 
-def whole_rows(names):
-    for case in whole_cases():
+def whole_rows(names, cases):
+    for case in cases:
         ledger = account_case(case)
         values = ["x".join(map(str, v)) if isinstance(v, tuple) else v
                   for v in (getattr(case, name) for name in names)]
@@ -274,8 +297,11 @@ def main():
           ((name, precision, ledger.peak_bytes, f"{ledger.peak_bytes / MIB:.3f}", definition)
            for name, definition, precision, ledger in block_rows()))
     names = [field.name for field in fields(Case)]
+    write(out_dir / "torch_peaks_channels_last.tsv", "peak allocated bytes of whole steps, channels-last",
+          [*names, "peak_bytes", "peak_mib"], whole_rows(names, channels_last_cases()))
+    names.remove("memory_format")
     write(out_dir / "torch_peaks.tsv", "peak allocated bytes of whole steps",
-          [*names, "peak_bytes", "peak_mib"], whole_rows(names))
+          [*names, "peak_bytes", "peak_mib"], whole_rows(names, whole_cases()))
 
 
 if __name__ == "__main__":

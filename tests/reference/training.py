@@ -2,6 +2,7 @@
 
 Which Python names live how long is part of the definition, since memory lives as long as they do.
 """
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,7 @@ class Case:
     weight_decay: float = -1.0  # -1: adamw 0.01 for denseunet3d and 0.0001 for segformer, else 0
     zero_grad: str = "none"     # none: gradients are dropped; keep: they are zeroed in place
     loop: str = "plain"         # plain, loader: see train()
+    memory_format: str = "contiguous"   # contiguous; channels_last: network and images .to(memory_format=channels_last[_3d])
 
     def __post_init__(self):
         unet = self.network == "denseunet3d"
@@ -52,6 +54,21 @@ def new_network(case):
     return SegFormer(case.variant, case.classes, checkpointed)
 
 
+@contextmanager
+def convolutions_in(memory_format):
+    """Convolutions are built with weights as net.to(memory_format=...) leaves them, which converts tensors of four and
+    five dimensions alone. One by one, so that all parameters come in the order of construction."""
+    def parameter(data, *args, **kwargs):
+        if memory_format != torch.contiguous_format and data.ndim > 3:
+            data = data.to(memory_format=memory_format)
+        return torch.nn.Parameter(data, *args, **kwargs)
+    torch.nn.modules.conv.Parameter = parameter
+    try:
+        yield
+    finally:
+        torch.nn.modules.conv.Parameter = torch.nn.Parameter
+
+
 def new_optimizer(case, parameters):
     form = dict(fused=True) if case.implementation == "fused" else dict(foreach=case.implementation == "foreach")
     if case.optimizer == "sgd":
@@ -61,10 +78,16 @@ def new_optimizer(case, parameters):
     return make(parameters, lr=1e-4, weight_decay=case.weight_decay, amsgrad=bool(case.amsgrad), **form)
 
 
+def format_of(case):
+    if case.memory_format == "contiguous":
+        return torch.contiguous_format
+    return torch.channels_last_3d if case.network == "denseunet3d" else torch.channels_last
+
+
 def new_batch(case):
     """Fresh input and labels, as a copy to the GPU makes them."""
     channels = 1 if case.network == "denseunet3d" else 3
-    return (torch.empty(case.batch, channels, *case.size, device="cuda:0"),
+    return (torch.empty(case.batch, channels, *case.size, device="cuda:0", memory_format=format_of(case)),
             torch.empty(case.batch, *case.size, dtype=torch.long, device="cuda:0"))
 
 
@@ -130,7 +153,8 @@ def validate(ledger, case, net, x, y):
 def account_case(case):
     """The Ledger of a case. Loader cases have no batch before the first step."""
     def build():
-        net = new_network(case)
+        with convolutions_in(format_of(case)):
+            net = new_network(case)
         batch = new_batch(case) if case.loop == "plain" else (None, None)
         if case.phase == "val":
             return case, net, *batch
