@@ -85,6 +85,22 @@ static fm_status read_topic(struct line *l)
     return FM_OK;
 }
 
+/* "--man [COMMAND]": a page has the first command of its word as topic */
+static fm_status read_page(struct line *l, const char *word)
+{
+    struct fm_options *o = l->options;
+    o->command = FM_COMMAND_MAN;
+    o->topic = FM_COMMAND_HELP;
+    if (!word) return FM_OK;
+    for (int i = 0; i < FM_COMMAND_HELP && o->topic == FM_COMMAND_HELP; i++) {
+        const char *name = fm_commands[i].name;
+        if (name && strcspn(name, " ") == strlen(word) && strncmp(name, word, strlen(word)) == 0) o->topic = (enum fm_command)i;
+    }
+    if (o->topic == FM_COMMAND_HELP && strcmp(word, "help") != 0) return no_command(l, word);
+    if (l->count > 3) return FM_FAIL(l->err, FM_INVALID, "--man: unexpected argument '%.60s'", l->argument[3]);
+    return FM_OK;
+}
+
 static fm_status read_command(struct line *l)
 {
     struct fm_options *o = l->options;
@@ -92,11 +108,12 @@ static fm_status read_command(struct line *l)
     const char *word = l->argument[1], *second = l->count > 2 ? l->argument[2] : NULL;
     l->next = 2;
     if (is_help(word) || strcmp(word, "help") == 0) return read_topic(l);
-    if (strcmp(word, "--version") == 0 || strcmp(word, "--man") == 0) {
-        o->command = word[2] == 'v' ? FM_COMMAND_VERSION : FM_COMMAND_MAN;
+    if (strcmp(word, "--version") == 0) {
+        o->command = FM_COMMAND_VERSION;
         if (second) return FM_FAIL(l->err, FM_INVALID, "%s: unexpected argument '%.60s'", word, second);
         return FM_OK;
     }
+    if (strcmp(word, "--man") == 0) return read_page(l, second);
     if (strcmp(word, "--completion") == 0) {
         o->command = FM_COMMAND_COMPLETION;
         for (int i = 0; second && i < FM_COMPLETION_COUNT; i++) {

@@ -71,7 +71,7 @@ struct fm_set {
 
 struct fm_options {
     enum fm_command command;
-    enum fm_command topic;              /* of HELP; FM_COMMAND_HELP: the whole program */
+    enum fm_command topic;              /* of HELP and MAN; FM_COMMAND_HELP: the whole program */
     enum fm_origin origin[FM_OPTION_COUNT];
     enum fm_completion shell;           /* of COMPLETION */
     char *config;                       /* path of the YAML file; NULL: none */
@@ -121,8 +121,9 @@ fm_status fm_options_print(const struct fm_options *options, struct fm_buf *out,
 void fm_options_help(enum fm_command command, struct fm_buf *out);
 /* the completion of a shell: commands, their options, values that can be listed */
 void fm_options_completion(enum fm_completion shell, struct fm_buf *out);
-/* the man page fillmark(1), roff with man macros */
-void fm_options_man(struct fm_buf *out);
+/* The man page fillmark(1) for FM_COMMAND_HELP, else that of a command's first word, as fillmark-show(1); roff with man
+ * macros. */
+void fm_options_man(enum fm_command topic, struct fm_buf *out);
 
 /* The effective configuration of a command, for the journal: each pair is also a flag, `--key value` (true: `--key`),
  * and the pairs together parse to the same options. Settings are "set.WORKLOAD.KEY", for `--set WORKLOAD.KEY=value`.

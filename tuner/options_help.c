@@ -1,4 +1,4 @@
-/* --help and the man page, from the option table. */
+/* --help, from the option table. */
 #include "tuner/options_table.h"
 
 #include <stdio.h>
@@ -7,10 +7,9 @@
 #define COLUMN 30                       /* where help begins */
 #define WIDTH 100
 
-static const char summary[] = "how full a GPU can be filled, with which strategy, and how fast it is there";
+const char fm_summary[] = "how full a GPU can be filled, with which strategy, and how fast it is there";
 
-/* what every page says about lists and cells */
-static const char *const about_cells[] = {
+const char *const fm_about_cells[FM_ABOUT_CELLS] = {
     "LIST is one value or several with commas: an axis. Cells are the product of all axes: --precision fp32,bf16 "
     "--checkpoint none,blocks makes four of each workload.",
     "CONFIG.yaml holds the same words as keys, 'val-batch: [same, half]'; settings below 'set:', there also by "
@@ -58,8 +57,7 @@ static void row(struct fm_buf *out, const char *left, const char *text, size_t c
     wrap(out, text, column, column);
 }
 
-/* "text [values or range; default x]" */
-static void describe(enum fm_option_id id, struct fm_buf *out)
+void fm_option_describe(enum fm_option_id id, struct fm_buf *out)
 {
     const struct fm_option *o = &fm_option_table[id];
     const char *text = fm_option_default(id), *open = " [";
@@ -95,7 +93,7 @@ static void options_of(enum fm_command command, struct fm_buf *out)
             if (!titled) fm_buf_printf(out, "\n%s:\n", fm_option_groups[group]);
             titled = true;
             fm_buf_clear(&text);
-            describe((enum fm_option_id)id, &text);
+            fm_option_describe((enum fm_option_id)id, &text);
             if (!fm_buf_ok(&text)) out->failed = true;
             flag(o, left, sizeof left);
             row(out, left, fm_buf_text(&text), COLUMN);
@@ -104,8 +102,7 @@ static void options_of(enum fm_command command, struct fm_buf *out)
     fm_buf_release(&text);
 }
 
-/* "precision fp32,bf16; checkpoint none,blocks; ..." and the sizes */
-static void campaign_text(struct fm_buf *out)
+void fm_campaign_text(struct fm_buf *out)
 {
     const char *between = "";
     fm_buf_puts(out, "Without --workload, --set and a strategy's LIST, the default campaign: ");
@@ -139,7 +136,7 @@ static void exit_codes(struct fm_buf *out)
 
 static void program_help(struct fm_buf *out)
 {
-    fm_buf_printf(out, "fillmark: %s\n\nusage: fillmark COMMAND [OPTIONS]\n\ncommands:\n", summary);
+    fm_buf_printf(out, "fillmark: %s\n\nusage: fillmark COMMAND [OPTIONS]\n\ncommands:\n", fm_summary);
     for (int i = 0; i < FM_COMMAND_COUNT; i++) {
         char left[64];
         if (!fm_commands[i].name) continue;
@@ -147,8 +144,10 @@ static void program_help(struct fm_buf *out)
         row(out, left, fm_commands[i].help, COLUMN);
     }
     fm_buf_puts(out, "\n  fillmark COMMAND --help       the options of a command\n"
+                     "  fillmark --man [COMMAND]      the man page, fillmark(1) or that of a command\n"
+                     "  fillmark --completion SHELL   completion for bash, zsh or fish\n"
                      "  fillmark --version            the version\n\n");
-    for (size_t i = 0; i < sizeof about_cells / sizeof about_cells[0]; i++) wrap(out, about_cells[i], 0, 0);
+    for (size_t i = 0; i < FM_ABOUT_CELLS; i++) wrap(out, fm_about_cells[i], 0, 0);
     exit_codes(out);
 }
 
@@ -167,128 +166,20 @@ void fm_options_help(enum fm_command command, struct fm_buf *out)
     wrap(out, c->help, 0, 0);
     if (measures) {
         fm_buf_putc(out, '\n');
-        for (size_t i = 0; i < sizeof about_cells / sizeof about_cells[0]; i++) wrap(out, about_cells[i], 0, 0);
-        campaign_text(&text);
+        for (size_t i = 0; i < FM_ABOUT_CELLS; i++) wrap(out, fm_about_cells[i], 0, 0);
+        fm_campaign_text(&text);
         if (!fm_buf_ok(&text)) out->failed = true;
         wrap(out, fm_buf_text(&text), 0, 0);
     }
     options_of(command, out);
-    fm_buf_puts(out, "\nexit codes: fillmark --help\n");
-    fm_buf_release(&text);
-}
-
-/* ---- man page ---- */
-
-/* text with roff's own characters escaped, as one line */
-static void roff(struct fm_buf *out, const char *text)
-{
-    if (*text == '.' || *text == '\'') fm_buf_puts(out, "\\&");
-    for (; *text; text++) {
-        if (*text == '\\') fm_buf_puts(out, "\\e");
-        else if (*text == '-') fm_buf_puts(out, "\\-");
-        else if (*text == '\'') fm_buf_puts(out, "\\(aq");
-        else fm_buf_putc(out, *text);
-    }
-}
-
-static void roff_line(struct fm_buf *out, const char *before, const char *text, const char *after)
-{
-    fm_buf_puts(out, before);
-    roff(out, text);
-    fm_buf_puts(out, after);
-}
-
-/* ".TP", "\fB--name\fR \fIARGUMENT\fR", text */
-static void roff_entry(struct fm_buf *out, const char *bold, const char *italic, const char *text)
-{
-    roff_line(out, ".TP\n\\fB", bold, "\\fR");
-    if (italic && *italic) roff_line(out, " \\fI", italic, "\\fR");
-    roff_line(out, "\n", text, "\n");
-}
-
-static void roff_commands_of(enum fm_option_id id, struct fm_buf *text)
-{
-    const char *between = "";
-    for (int i = 0; i < FM_COMMAND_COUNT; i++) {
-        if (!fm_option_of(id, (enum fm_command)i)) continue;
-        fm_buf_printf(text, "%s%s", between, fm_commands[i].name);
-        between = ", ";
-    }
-}
-
-static void roff_options(struct fm_buf *out, struct fm_buf *text)
-{
-    for (int group = 0; group < FM_GROUP_COUNT; group++) {
-        roff_line(out, ".SS ", fm_option_groups[group], "\n");
-        for (int id = 0; id < FM_OPTION_COUNT; id++) {
-            const struct fm_option *o = &fm_option_table[id];
-            char name[40];
-            if (o->group != (enum fm_option_group)group) continue;
-            fm_buf_clear(text);
-            describe((enum fm_option_id)id, text);
-            (void)snprintf(name, sizeof name, "--%s", o->name);
-            if (!fm_buf_ok(text)) out->failed = true;
-            roff_entry(out, name, o->argument, fm_buf_text(text));
-            fm_buf_clear(text);
-            roff_commands_of((enum fm_option_id)id, text);
-            roff_line(out, ".br\n.I ", fm_buf_text(text), "\n");
-            if (!fm_buf_ok(text)) out->failed = true;
-        }
-    }
-}
-
-static void roff_examples(struct fm_buf *out)
-{
-    static const char *const rows[][2] = {
-        { "fillmark run", "The default campaign on what is here." },
-        { "fillmark run --workload segformer --set variant=b0,b2 --precision fp32,bf16 --memory 8GiB --out results-b",
-          "Four cells, within 8 GiB." },
-        { "fillmark run --resume --out results-b", "Goes on after an interruption; nothing is measured twice." },
-        { "fillmark plan --device none --workload denseunet3d --precision fp16 --batch 1",
-          "The memory of one training step of the published network." },
-    };
-    fm_buf_puts(out, ".SH EXAMPLES\n");
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) roff_entry(out, rows[i][0], NULL, rows[i][1]);
-    fm_buf_puts(out, ".PP\nA configuration file:\n.PP\n.nf\n"
-                     "workload: [denseunet3d, segformer]\nprecision: [fp32, bf16]\nmemory: 2GiB\nset:\n"
-                     "  denseunet3d: {base_channels: 8, input: 64x64x64}\n  segformer: {variant: [b0, b1]}\n.fi\n");
-}
-
-void fm_options_man(struct fm_buf *out)
-{
-    struct fm_buf text = FM_BUF(4096);
-    fm_buf_printf(out, ".TH FILLMARK 1 \"\" \"fillmark %s\" \"User Commands\"\n.SH NAME\nfillmark \\- ",
-                  FILLMARK_VERSION);
-    roff(out, summary);
-    fm_buf_puts(out, "\n.SH SYNOPSIS\n.nf\n");
-    for (int i = 0; i < FM_COMMAND_COUNT; i++) {
-        if (!fm_commands[i].name) continue;
-        fm_buf_printf(out, "\\fBfillmark %s\\fR %s%s[OPTIONS]\n", fm_commands[i].name, fm_commands[i].arguments,
-                      *fm_commands[i].arguments ? " " : "");
-    }
-    fm_buf_puts(out, ".fi\n.SH COMMANDS\n");
-    for (int i = 0; i < FM_COMMAND_COUNT; i++)
-        if (fm_commands[i].name) roff_entry(out, fm_commands[i].name, fm_commands[i].arguments, fm_commands[i].help);
-    fm_buf_puts(out, ".SH CELLS AND CONFIGURATION\n");
-    for (size_t i = 0; i < sizeof about_cells / sizeof about_cells[0]; i++)
-        roff_line(out, ".PP\n", about_cells[i], "\n");
-    campaign_text(&text);
-    if (!fm_buf_ok(&text)) out->failed = true;
-    roff_line(out, ".PP\n", fm_buf_text(&text), "\n");
-    fm_buf_puts(out, ".SH OPTIONS\nThe last line of each names the commands that take it.\n");
-    roff_options(out, &text);
-    fm_buf_puts(out, ".SH EXIT STATUS\n");
-#define X(name, code, words) roff_entry(out, #code, NULL, words);
-    FM_STATUS_LIST(X)
-#undef X
-    roff_examples(out);
+    fm_buf_printf(out, "\nmore: man fillmark-%.*s; exit codes: fillmark --help\n", (int)strcspn(c->name, " "), c->name);
     fm_buf_release(&text);
 }
 
 fm_status fm_options_print(const struct fm_options *options, struct fm_buf *out, struct fm_err *err)
 {
     if (options->command == FM_COMMAND_COMPLETION) fm_options_completion(options->shell, out);
-    else if (options->command == FM_COMMAND_MAN) fm_options_man(out);
+    else if (options->command == FM_COMMAND_MAN) fm_options_man(options->topic, out);
     else if (options->command == FM_COMMAND_VERSION) fm_buf_printf(out, "fillmark %s\n", FILLMARK_VERSION);
     else fm_options_help(options->topic, out);
     return fm_buf_ok(out) ? FM_OK : FM_FAIL(err, FM_NOMEM, "host memory exhausted while writing help");

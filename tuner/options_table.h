@@ -61,9 +61,29 @@ bool fm_option_of(enum fm_option_id id, enum fm_command command);
 bool fm_option_is_list(enum fm_option_id id);
 /* the default as help shows it; "" if there is none */
 const char *fm_option_default(enum fm_option_id id);
+/* "text [values or range; default x]" */
+void fm_option_describe(enum fm_option_id id, struct fm_buf *out);
 /* FM_OPTION_COUNT if there is none of that name */
 enum fm_option_id fm_option_find(const char *name, size_t bytes);
 /* the nearest name among a command's options, or NULL */
 const char *fm_option_nearest(const char *name, enum fm_command command);
+
+/* what every page says: the program in a line, lists and cells, the default campaign */
+#define FM_ABOUT_CELLS 2
+extern const char fm_summary[];
+extern const char *const fm_about_cells[FM_ABOUT_CELLS];
+void fm_campaign_text(struct fm_buf *out);
+
+/* What the man page of a command has beyond its options. One page a first word: "show" is one. Ends of lists are NULL. */
+#define FM_PAGE_ITEMS 8
+struct fm_page {
+    const char *word, *name;                    /* name: what NAME says; NULL: the command's help */
+    const char *about[FM_PAGE_ITEMS];           /* paragraphs */
+    const char *examples[FM_PAGE_ITEMS][2];     /* command line, what it does; each is carried out by tests/cli/docs.sh */
+    const char *files[FM_PAGE_ITEMS][2];
+    const char *codes[FM_PAGE_ITEMS][2];        /* exit codes that mean more than their text says */
+};
+extern const struct fm_page fm_pages[];
+extern const size_t fm_page_count;
 
 #endif

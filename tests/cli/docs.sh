@@ -4,6 +4,7 @@
 #                           docs/first-day.md, is carried out and stands in for the folders of all others.
 #   with [OPTIONS] or NAME  a synopsis: its command and options exist
 #   `in running text`       the same
+#   in a man page           its EXAMPLES are carried out
 # A block fenced as ```name.ending is the file of that name. tests/cli/advise.sh carries out docs/out-of-memory.md for real.
 . "$(dirname "$0")/common.sh"
 touch blocked
@@ -130,6 +131,22 @@ says out.txt "max batch"
 for doc in "$FM_SOURCE_DIR"/README.md "$FM_SOURCE_DIR"/CONTRIBUTING.md "$FM_SOURCE_DIR"/docs/*.md "$FM_SOURCE_DIR"/tests/reference/README.md; do
     document "$doc"
 done
+
+# the man pages' examples, and each command's page
+"$FILLMARK" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]\{1,\}\) .*/\1/p' | sort -u | sed '/^help$/d' >words.txt
+[ -s words.txt ] || fail "no commands in --help"
+while read -r word; do
+    "$FILLMARK" --man "$word" >"fillmark-$word.1"
+    grep -x "more: man fillmark-$word; exit codes: fillmark --help" <("$FILLMARK" "$word" --help) >/dev/null || fail "$word --help does not name its page"
+    [ -s "$FM_BINARY_DIR/fillmark-$word.1" ] || [ ! -e "$FM_BINARY_DIR/fillmark.1" ] || fail "fillmark-$word.1 is not built"
+done <words.txt
+"$FILLMARK" --man >fillmark.1
+for page in fillmark.1 fillmark-run.1 fillmark-[!r]*.1 fillmark-report.1; do
+    before=$examples
+    sed -n '/^\.SH EXAMPLES/,$s/^\\fB\(fillmark .*\)\\fR$/    \1/p' "$page" | sed 's/\\-/-/g; s/\\(ti/~/g' >"$page.md"
+    document "$PWD/$page.md"
+    [ "$examples" -ge $((before + 2)) ] || fail "$page: fewer than two examples"
+done
 echo "$examples examples, $synopses synopses"
-[ "$examples" -ge 50 ] && [ "$synopses" -ge 15 ] || fail "fewer commands than the documents have"
+[ "$examples" -ge 85 ] && [ "$synopses" -ge 15 ] || fail "fewer commands than the documents have"
 cmp nightly.yaml "$FM_SOURCE_DIR/ci/templates/nightly.yaml" || fail "docs/nightly.md shows another nightly.yaml than ci/templates"

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -127,7 +128,7 @@ static void test_exit_codes(void **state)
     char line[120];
     (void)state;
     fm_options_help(FM_COMMAND_HELP, &help);
-    fm_options_man(&man);
+    fm_options_man(FM_COMMAND_HELP, &man);
 #define X(name, code, text)                                                            \
     (void)snprintf(line, sizeof line, "\n  %3d  %s\n", code, text);                    \
     if (!strstr(fm_buf_text(&help), line)) fail_msg("help lacks%s", line);             \
@@ -153,42 +154,99 @@ static void escaped(const char *name, char *out, size_t bytes)
     out[n] = '\0';
 }
 
-static void test_man_page(void **state)
+/* its options and no others, nothing that roff would take for a request; left in `file` for the linter */
+static void check_page(enum fm_command topic, const char *file)
 {
     struct fm_buf man = FM_BUF(1 << 18);
-    (void)state;
-    fm_options_man(&man);
+    fm_options_man(topic, &man);
     assert_true(fm_buf_ok(&man));
-    assert_memory_equal(fm_buf_text(&man), ".TH FILLMARK 1 ", 15);
+    assert_memory_equal(fm_buf_text(&man), ".TH FILLMARK", 12);
     for (int id = 0; id < FM_OPTION_COUNT; id++) {
         char name[80], entry[100];
+        bool takes = topic == FM_COMMAND_HELP || fm_option_of((enum fm_option_id)id, topic);
+        if (topic == FM_COMMAND_SHOW_WORKLOADS)         /* the page of "show" */
+            takes = takes || fm_option_of((enum fm_option_id)id, FM_COMMAND_SHOW_WORKLOAD) ||
+                    fm_option_of((enum fm_option_id)id, FM_COMMAND_SHOW_DEVICES);
         escaped(fm_option_table[id].name, name, sizeof name);
         (void)snprintf(entry, sizeof entry, "\n.TP\n\\fB\\-\\-%s\\fR", name);
-        if (!strstr(fm_buf_text(&man), entry)) fail_msg("man page lacks --%s", fm_option_table[id].name);
+        bool there = strstr(fm_buf_text(&man), entry) != NULL;
+        if (there != takes) fail_msg("%s %s --%s", file, there ? "has" : "lacks", fm_option_table[id].name);
     }
     /* text that begins a line with a dot or quote would be a request */
     for (const char *at = fm_buf_text(&man); *at; at = strchr(at, '\n') + 1) {
         assert_int_not_equal(*at, '\'');
         assert_int_not_equal(*at, '\n');
-        if (*at == '.') assert_non_null(strchr("TSPnfbI", at[1]));
+        if (*at == '.') assert_non_null(strchr("TSPnfbIB", at[1]));
     }
-    fm_test_write("fillmark.1", fm_buf_text(&man), man.bytes);
+    assert_non_null(strstr(fm_buf_text(&man), "\n.SH EXAMPLES\n.TP\n\\fBfillmark "));
+    assert_non_null(strstr(fm_buf_text(&man), "\n.SH EXIT STATUS\n.TP\n\\fB0\\fR\n"));
+    fm_test_write(file, fm_buf_text(&man), man.bytes);
     fm_buf_release(&man);
 }
 
-/* groff finds nothing wrong, where it is installed */
-static void test_man_page_lint(void **state)
+static void test_man_pages(void **state)
 {
-    char said[512] = "";
     (void)state;
-    FILE *groff = popen("command -v groff >/dev/null || exit 77; groff -ww -man -Tutf8 -z fillmark.1 2>&1", "r");
-    assert_non_null(groff);
-    size_t n = fread(said, 1, sizeof said - 1, groff);
+    check_page(FM_COMMAND_HELP, "fillmark.1");
+    size_t pages = 0;
+    for (int i = 0; i < FM_COMMAND_HELP; i++) {
+        const char *name = fm_commands[i].name;
+        char file[64], page[48];
+        struct fm_options o;
+        (void)snprintf(page, sizeof page, "--man %.*s", (int)strcspn(name, " "), name);
+        assert_int_equal(fm_test_parse(page, &o, NULL), FM_OK);
+        assert_int_equal(o.command, FM_COMMAND_MAN);
+        if (o.topic == (enum fm_command)i) {
+            (void)snprintf(file, sizeof file, "fillmark-%s.1", page + 6);
+            check_page(o.topic, file);
+            pages++;
+        } else {                    /* the second of "show" */
+            assert_memory_equal(fm_commands[o.topic].name, name, strcspn(name, " ") + 1);
+        }
+        fm_options_release(&o);
+    }
+    assert_int_equal(pages, fm_page_count);
+    /* a code is one of the table */
+    for (size_t p = 0; p < fm_page_count; p++)
+        for (size_t c = 0; c < FM_PAGE_ITEMS && fm_pages[p].codes[c][0]; c++) {
+            bool known = false;
+#define X(name, code, text) known |= strcmp(fm_pages[p].codes[c][0], #code) == 0;
+            FM_STATUS_LIST(X)
+#undef X
+            if (!known) fail_msg("%s: no code %s", fm_pages[p].word, fm_pages[p].codes[c][0]);
+        }
+}
+
+/* what `command` says of the pages; skipped where its program is not installed */
+static void lint(const char *program, const char *command)
+{
+    char said[1024] = "", line[512];
+    (void)snprintf(line, sizeof line, "command -v %s >/dev/null || exit 77; { %s; } 2>&1", program, command);
+    FILE *pipe = popen(line, "r");
+    assert_non_null(pipe);
+    size_t n = fread(said, 1, sizeof said - 1, pipe);
     said[n] = '\0';
-    int ended = pclose(groff);
-    (void)unlink("fillmark.1");
+    int ended = pclose(pipe);
     if (ended == 77 << 8) skip();
     if (ended != 0 || n) fail_msg("%s", said);
+}
+
+static void test_man_pages_groff(void **state)
+{
+    (void)state;
+    lint("groff", "for page in fillmark*.1; do groff -ww -man -Tutf8 -z $page; done");
+}
+
+/* the date of a build would make every build another; all else counts */
+static void test_man_pages_mandoc(void **state)
+{
+    (void)state;
+    lint("mandoc", "mandoc -T lint -W warning fillmark*.1 | sed '/missing date/d'");
+}
+
+static int remove_pages(void **state)
+{
+    return system("rm -f fillmark.1 fillmark-*.1") == 0 ? fm_test_leave(state) : -1;
 }
 
 static void test_print(void **state)
@@ -212,7 +270,7 @@ static void test_print(void **state)
 /* The n-th allocation fails: the text fails as a whole, never a shorter one. */
 static void test_faults(void **state)
 {
-    static const char *const lines[] = { "--help", "run --help", "show --help", "--man" };
+    static const char *const lines[] = { "--help", "run --help", "show --help", "--man", "--man run", "--man show" };
     (void)state;
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
         for (long n = 0; ; n++) {
@@ -239,10 +297,11 @@ int main(void)
         cmocka_unit_test(test_defaults_and_values_parse),
         cmocka_unit_test(test_each_strategy_is_an_option),
         cmocka_unit_test(test_exit_codes),
-        cmocka_unit_test(test_man_page),
-        cmocka_unit_test(test_man_page_lint),
+        cmocka_unit_test(test_man_pages),
+        cmocka_unit_test(test_man_pages_groff),
+        cmocka_unit_test(test_man_pages_mandoc),
         cmocka_unit_test(test_print),
         cmocka_unit_test(test_faults),
     };
-    return cmocka_run_group_tests(tests, fm_test_enter, fm_test_leave);
+    return cmocka_run_group_tests(tests, fm_test_enter, remove_pages);
 }
