@@ -1,7 +1,10 @@
 /* fillmark plan: the same cells by arithmetic alone. Its records are those of a run, kept in memory and folded likewise. */
 #include "tuner/commands.h"
 
+#include "results/export.h"
 #include "results/fold.h"
+#include "results/journal.h"
+#include "tuner/base/log.h"
 #include "tuner/base/memory.h"
 #include "tuner/campaign/record.h"
 #include "tuner/campaign/roofline.h"
@@ -164,17 +167,38 @@ fm_status fm_plan_records(const struct fm_options *o, struct fm_records *out, st
     return status;
 }
 
+/* --out on the command line; a configuration file's is that of the run it is for */
+static bool keeps(const struct fm_options *o)
+{
+    return o->out && o->origin[FM_OPTION_OUT] == FM_ORIGIN_FLAG && !o->resume;
+}
+
+/* the plans as a run's folder, for report */
+static fm_status keep(struct fm_journal *journal, const struct fm_records *records, const struct fm_result *result, const char *folder,
+                      struct fm_err *err)
+{
+    fm_status status = FM_OK;
+    for (size_t i = 0; i < records->count && status == FM_OK; i++) status = fm_journal_append(journal, records->item[i], err);
+    if (status == FM_OK) status = fm_result_write(result, folder, err);
+    if (status == FM_OK) fm_log(FM_LOG_INFO, "plans are in %s: table.md, table.csv, rows.jsonl, result.json, journal.jsonl", folder);
+    return status;
+}
+
 fm_status fm_command_plan(const struct fm_options *o, struct fm_err *err)
 {
-    struct fm_records records;
+    struct fm_records records = { 0 }, before = { 0 };
     struct fm_result result;
-    fm_status status = fm_plan_records(o, &records, err);
-    if (status != FM_OK) return status;
-    status = fm_result_fold(&records, &result, err);
+    struct fm_journal *journal = NULL;
+    fm_status status = keeps(o) ? fm_journal_open(&journal, o->out, false, &before, err) : FM_OK;
+    if (status == FM_OK) status = fm_plan_records(o, &records, err);
+    if (status == FM_OK) status = fm_result_fold(&records, &result, err);
     if (status == FM_OK) {
         status = o->json ? fm_print_result(&result, true, err) : print_plans(&result, err);
+        if (status == FM_OK && journal) status = keep(journal, &records, &result, o->out, err);
         fm_result_release(&result);
     }
+    fm_journal_close(journal);
+    fm_records_release(&before);
     fm_records_release(&records);
     return status;
 }

@@ -158,7 +158,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .commands = EXPORT, AT(template), .help = "with --format template: a file with {{names}}; all names: --format json" },
     [FM_OPTION_OUT] = { .name = "out", .argument = "DIR", .kind = FM_OPTION_PATH, .group = FM_GROUP_OUTPUT,
         .commands = RUN | PLAN, AT(out),
-        .help = "folder of journal and results; default: a new one, named in the output" },
+        .help = "folder of journal and results; default: of run a new one, named in the output, of plan none" },
     [FM_OPTION_RESUME] = { .name = "resume", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT, .commands = RUN | PLAN,
         AT(resume), .help = "go on with the interrupted run in --out" },
     [FM_OPTION_LAYERS] = { .name = "layers", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_OUTPUT,

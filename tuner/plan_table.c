@@ -133,6 +133,12 @@ static void put_grid(const struct section *s)
     fm_grid_release(&grid);
 }
 
+/* by the plan; where there is no limit it is not said */
+static bool does_not_fit(const struct fm_result_row *row)
+{
+    return cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(row->record, "planned"), "fits"));
+}
+
 /* what was alive at each peak, and why some cells have none */
 static void put_notes(const struct section *s)
 {
@@ -156,6 +162,9 @@ static void put_notes(const struct section *s)
             between = ", ";
         }
         fm_buf_putc(s->out, '\n');
+        if (row && does_not_fit(row))
+            fm_buf_printf(s->out, "  cell %.*s: batch %lld does not fit: its peaks are those before the allocation that fails\n", ID_CHARS,
+                          cell->id, (long long)row->batch);
     }
 }
 

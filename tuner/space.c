@@ -3,6 +3,7 @@
 #include "tuner/base/hash.h"
 #include "tuner/base/memory.h"
 #include "tuner/base/text.h"
+#include "tuner/device_table.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -92,12 +93,14 @@ static int by_worth(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* "fillmark run --device cpu --workload segformer --set input=64x64 --precision bf16 ..." */
+/* "fillmark run --device cpu --workload segformer --set input=64x64 --precision bf16 ..."; plan, where nothing was to run or
+ * nothing can */
 static char *reproduce_command(const struct fm_options *o, const char *device, int64_t memory_bytes, const struct fm_cell *cell)
 {
     const struct fm_workload *w = cell->settings.workload;
     struct fm_buf text = FM_BUF(4096);
-    fm_buf_printf(&text, "fillmark run --device %s --workload %s", device, w->name);
+    bool plans = o->command == FM_COMMAND_PLAN || fm_device_is_planned_for(device) || strcmp(device, "none") == 0;
+    fm_buf_printf(&text, "fillmark %s --device %s --workload %s", plans ? "plan" : "run", device, w->name);
     for (uint32_t i = 0; i < w->settings; i++)
         if (strcmp(cell->settings.value[i].text, w->setting[i].text) != 0)
             fm_buf_printf(&text, " --set %s=%s", w->setting[i].name, cell->settings.value[i].text);

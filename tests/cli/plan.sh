@@ -25,6 +25,30 @@ peak 1394.232 --workload segformer --set variant=b2 --set input=256x256 --batch 
 
 wants 0 "$FILLMARK" plan --device none --workload denseunet3d --memory 24GiB
 says out.txt "planned, nothing was run"
+# a batch that does not fit has no peaks of its own: it is said
+wants 0 "$FILLMARK" plan --device none --workload denseunet3d --memory 1GiB --batch 50
+says out.txt "batch 50 does not fit: its peaks are those before the allocation that fails"
+wants 0 "$FILLMARK" plan --device none --workload denseunet3d --memory 1TiB --batch 2
+if grep -F "does not fit" out.txt; then fail "it fits"; fi
+
+# kept: a run's folder, whose commands plan; once, and only where --out was meant for the plan
+light=(--workload denseunet3d --set base_channels=4 --set levels=3 --set input=32x32x32)
+wants 0 "$FILLMARK" plan --device none "${light[@]}" --precision fp32,bf16 --memory 64MiB --out plans --json
+mv out.txt printed.json
+for file in journal.jsonl rows.jsonl table.csv table.md result.json; do [ -s "plans/$file" ] || fail "no plans/$file"; done
+wants 0 "$FILLMARK" report plans --json
+cmp -s out.txt printed.json || fail "report says something else than plan did"
+wants 0 "$FILLMARK" report plans
+says out.txt "planned, not run"
+again=$(sed -n 's/^ *[0-9a-f]\{8\}  fillmark \(plan .*\)/\1/p' out.txt | head -1)
+[ -n "$again" ] || { cat out.txt >&2; fail "how to plan it again is not said"; }
+eval "wants 0 \"\$FILLMARK\" $again"
+wants 2 "$FILLMARK" plan --device none "${light[@]}" --out plans
+says err.txt "holds a run already"
+printf 'workload: [segformer]\nout: of-the-run\n' >config.yaml
+wants 0 "$FILLMARK" plan config.yaml --device none --batch 1
+[ ! -e of-the-run ] || fail "a plan made the folder of a run"
+wants 0 "$FILLMARK" plan --resume --out plans --device none
 wants 0 "$FILLMARK" show workloads
 says out.txt "segformer"
 wants 0 "$FILLMARK" show workload denseunet3d --layers
