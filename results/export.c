@@ -140,7 +140,7 @@ static bool put_verdict(cJSON *o, const struct fm_result_cell *cell)
            put_text(o, "outcome", cell->outcome) && put_text(o, "reason", cell->reason) &&
            put_bool(o, "certified", cell->certified) && put_text(o, "limited_by", cell->limited_by) &&
            put_bool(o, "non_monotone", cell->non_monotone) && put_bool(o, "mistrusted", cell->mistrusted) &&
-           put_count(o, "planned_batch", cell->planned_batch) && put_text(o, "skipped", cell->skipped) &&
+           put_text(o, "mistrusted_reason", fm_result_mistrust(cell)) && put_count(o, "planned_batch", cell->planned_batch) && put_text(o, "skipped", cell->skipped) &&
            put_count(o, "suspects", cell->suspects) && fm_json_put_copy(o, "search", fm_json_get(cell->verdict, "search")) &&
            fm_json_put_copy(o, "probes", fm_json_get(cell->verdict, "probes")) &&
            fm_json_put_copy(o, "raw_answer", fm_json_get(cell->verdict, "raw_answer")) &&

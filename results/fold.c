@@ -274,9 +274,26 @@ static void mark_unlearned(struct fm_result *result, const struct fm_records *re
             const cJSON *learn = records->item[j];
             size_t of;
             if (strcmp(fm_record_kind(learn), "learn") != 0 || cell_of(result, learn, &of, NULL) != FM_OK) continue;
-            if (same(result->cells[of].train_id, cell->train_id) && same(result->cells[of].device, cell->device))
-                cell->mistrusted = !fm_json_true(learn, "learned");
+            if (!same(result->cells[of].train_id, cell->train_id) || !same(result->cells[of].device, cell->device)) continue;
+            cell->mistrusted = !fm_json_true(learn, "learned");
+            cell->learn_outcome = fm_json_text(learn, "outcome");
         }
+    }
+}
+
+const char *fm_result_mistrust(const struct fm_result_cell *cell)
+{
+    if (!cell->mistrusted) return NULL;
+    switch (cell->learn_outcome ? fm_outcome_parse(cell->learn_outcome) : FM_OUTCOME_COUNT) {
+    case FM_OUTCOME_ok: return "it did not learn when it was checked";
+    case FM_OUTCOME_nonfinite: return "its loss was not finite in the check that it learns";
+    case FM_OUTCOME_crash: return "the worker died in the check that it learns";
+    case FM_OUTCOME_timeout: return "the deadline passed in the check that it learns";
+    case FM_OUTCOME_protocol: return "the worker's answer to the check that it learns was not understood";
+    case FM_OUTCOME_oom_device: return "the check that it learns exhausted the device's memory";
+    case FM_OUTCOME_oom_host: return "the check that it learns exhausted the host's memory";
+    case FM_OUTCOME_unsupported: return "the check that it learns is not supported";
+    default: return "the check that it learns did not pass";
     }
 }
 

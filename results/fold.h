@@ -59,6 +59,7 @@ struct fm_result_cell {
     const char *id, *train_id, *device, *workload, *model_id, *reproduce;
     const char *outcome;                        /* the verdict's; else "skipped", "unfinished" (has rows), "untested" */
     const char *reason, *limited_by, *skipped;  /* skipped: why something was left out */
+    const char *learn_outcome;                  /* of the last check that its training learns; NULL: no record of one */
     const cJSON *set, *strategies, *changes_model;
     bool changes, validates, certified, non_monotone, mistrusted;
     bool planned;                               /* nothing ran: max_train and max_val are plans */
@@ -93,6 +94,8 @@ void fm_result_release(struct fm_result *result);
 
 /* the run's device of that id, NULL if it is not listed */
 const cJSON *fm_result_device(const struct fm_result *result, const char *id);
+/* Why a mistrusted cell is: it did not learn, or the check did not get so far. NULL for the others. */
+const char *fm_result_mistrust(const struct fm_result_cell *cell);
 /* Planned minus counted bytes of a row that ran and whose figures are both known; false if they agree or are not known.
  * `what`: "allocated" or "reserved". A difference is a bug of fillmark. */
 bool fm_result_differs(const struct fm_result_row *row, const char **what, int64_t *planned_bytes, int64_t *counted_bytes);

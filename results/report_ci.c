@@ -48,7 +48,7 @@ static struct verdict judge(const struct fm_result *r, size_t index)
     if (strcmp(cell->outcome, "skipped") == 0) return (struct verdict){ .skipped = cell->skipped ? cell->skipped : "left out" };
     if (cell->planned) return (struct verdict){ .skipped = "planned, not run" };
     if (strcmp(cell->outcome, "ok") != 0) return (struct verdict){ .failure = cell->outcome };
-    if (cell->mistrusted) return (struct verdict){ .failure = "it did not learn when it was checked" };
+    if (cell->mistrusted) return (struct verdict){ .failure = fm_result_mistrust(cell) };
     if (!cell->certified) return (struct verdict){ .failure = "its max batch is not certified" };
     return (struct verdict){ 0 };
 }

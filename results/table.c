@@ -1,6 +1,7 @@
 #include "results/table.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "results/grid.h"
@@ -334,7 +335,11 @@ static void put_doubts(struct table *t)
 {
     for (size_t i = 0; i < t->section_count; i++) {
         const struct fm_result_cell *cell = &t->result->cells[t->section[i]];
-        if (cell->mistrusted) put_doubt(t, cell, "mistrusted: it did not learn when it was checked");
+        if (cell->mistrusted) {
+            char text[120];
+            (void)snprintf(text, sizeof text, "mistrusted: %s", fm_result_mistrust(cell));
+            put_doubt(t, cell, text);
+        }
         if (cell->non_monotone)
             put_doubt(t, cell, "memory does not only grow with the batch: a smaller one than the max batch may not fit");
         if (is_listed(cell) && cell->verdict && !cell->certified) {

@@ -172,7 +172,7 @@ function pointText(cell, point, planned) {
     const peak = planned ? gib(number(point.planned_peak_bytes)) + " GiB planned"
         : gibRange(number(point.peak_bytes.lo), number(point.peak_bytes.hi)) + " GiB measured";
     return `${cell.label}; batch ${point.batch}: ${peak}; ${rateText(point.samples_per_s)} samples/s, ${point.samples_per_s.launches} ` +
-        `launches${point.pareto ? "; on the front" : ""}${cell.mistrusted ? "; mistrusted: it did not learn" : ""}`;
+        `launches${point.pareto ? "; on the front" : ""}${cell.mistrusted ? "; mistrusted: " + cell.mistrusted_reason : ""}`;
 }
 function frontOf(cells) {               /* the best median rate of the front's points at or below that much memory */
     const points = cells.flatMap(c => c.points).filter(p => p.pareto && known(p.peak_bytes.lo))
@@ -510,8 +510,9 @@ function drawNotices() {
     if (!result.complete) say("This run did not end; --resume goes on with it.");
     if (result.torn) say("The journal\u2019s last line is not whole: the run was killed while it was written.");
     if (!result.cells.length) say("No cell was run.");
-    const doubted = result.cells.filter(c => c.mistrusted).length;
-    if (doubted) say(`${doubted} of the cells did not learn when they were checked: see \u201cmistrusted\u201d in the table.`);
+    const doubted = new Map();
+    for (const c of result.cells) if (c.mistrusted) doubted.set(c.mistrusted_reason, (doubted.get(c.mistrusted_reason) || 0) + 1);
+    for (const [why, cells] of doubted) say(`${cells} of the cells: ${why}. See \u201cmistrusted\u201d in the table.`);
 }
 /* not by an address: that one holds the view */
 function goTo(section) {

@@ -10,6 +10,7 @@
 
 #include "results/export.h"
 #include "results/fold.h"
+#include "results/table.h"
 #include "tests/results/support_journal.h"
 #include "tuner/base/memory.h"
 
@@ -81,6 +82,50 @@ static void rows_of_what_did_not_learn(void **state)
     assert_mistrusted(RUN CELLS ROWS VERDICTS LEARN("a", "gpu", "false"), " a/gpu a/gpu:2");
 }
 
+#define ENDED(outcome) "{'kind':'learn','v':1,'cell':'a','device':'cpu','batch':2,'outcome':'" outcome "','learned':false}\n"
+
+static void assert_why(const char *journal, const char *want)
+{
+    struct fm_records records;
+    struct fm_result result;
+    struct fm_buf table = FM_BUF(1 << 20);
+    struct fm_err err = { 0 };
+    fm_test_records(journal, &records);
+    if (fm_result_fold(&records, &result, &err) != FM_OK) fail_msg("%s", err.text);
+    const char *why = fm_result_mistrust(&result.cells[0]);
+    assert_int_equal(why != NULL, want != NULL);
+    assert_int_equal(fm_table_text(&result, &table, &err), FM_OK);
+    if (want) {
+        if (!strstr(why, want)) fail_msg("'%s', not '%s'", why, want);
+        assert_non_null(strstr(fm_buf_text(&table), why));
+    } else {
+        assert_null(strstr(fm_buf_text(&table), "mistrusted"));
+    }
+    fm_buf_release(&table);
+    fm_result_release(&result);
+    fm_records_release(&records);
+}
+
+/* a check whose worker died says nothing about learning */
+static void why_it_is_mistrusted(void **state)
+{
+    (void)state;
+    assert_why(RUN CELLS ROWS VERDICTS, NULL);
+    assert_why(RUN CELLS ROWS VERDICTS ENDED("ok"), "it did not learn when it was checked");
+    assert_why(RUN CELLS ROWS VERDICTS ENDED("nonfinite"), "loss was not finite");
+    assert_why(RUN CELLS ROWS VERDICTS ENDED("crash"), "the worker died in the check");
+    assert_why(RUN CELLS ROWS VERDICTS ENDED("timeout"), "the deadline passed in the check");
+    assert_why(RUN CELLS ROWS VERDICTS ENDED("protocol"), "not understood");
+    assert_why(RUN CELLS ROWS VERDICTS ENDED("oom_device"), "the device's memory");
+    assert_why(RUN CELLS ROWS VERDICTS ENDED("oom_host"), "the host's memory");
+    assert_why(RUN CELLS ROWS VERDICTS ENDED("unsupported"), "not supported");
+    /* the last check is the one that counts; a verdict alone does not say how its check ended */
+    assert_why(RUN CELLS ROWS VERDICTS ENDED("ok") ENDED("crash"), "the worker died");
+    assert_why(RUN CELLS ROWS VERDICTS ENDED("crash") LEARN("a", "cpu", "true"), NULL);
+    assert_why(RUN CELLS ROWS VERDICT("a", "cpu", "true"), "did not pass");
+    assert_int_equal(fm_memory_live, 0);
+}
+
 static void assert_skipped(const char *journal, bool skipped)
 {
     struct fm_records records;
@@ -108,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_what_did_not_learn),
+        cmocka_unit_test(why_it_is_mistrusted),
         cmocka_unit_test(what_was_skipped_and_done_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
