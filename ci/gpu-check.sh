@@ -208,7 +208,7 @@ piece_memory() {
 piece_batches() {
     local folder=$work/batches arguments code=0
     # shellcheck disable=SC2054 # lists of values, by commas
-    arguments=(--device cuda:0 --memory "$memory" --precision fp32,fp16 --checkpoint none,blocks
+    arguments=(--device cuda:0 --memory "$memory" --precision fp32,tf32,fp16 --checkpoint none,blocks
         --memory-format contiguous,channels_last --launches 1 --time-budget 460s)
     if [ "$tiny" = 1 ]; then
         arguments+=(--workload denseunet3d --set base_channels=2 --set levels=2 --set classes=3 --set input=8x8x8 --max-batch 2)

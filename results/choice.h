@@ -20,7 +20,7 @@ struct fm_choice {
     int64_t batch, val_batch;       /* val_batch 0: the cell has no validation */
     int64_t max_batch, max_val_batch;
     int64_t accumulation, devices, global_batch;
-    const char *precision;          /* fp32, fp16, bf16 */
+    const char *precision;          /* fp32, tf32, fp16, bf16 */
     const char *checkpoint;         /* none, blocks, or names joined by '+' */
     const char *channels;           /* "1", "1/2": share of the published channels */
     const char *memory_format;      /* contiguous, channels_last */

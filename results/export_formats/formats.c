@@ -88,7 +88,9 @@ fm_status fm_export_entries(const struct fm_export_format *format, const struct 
                             struct fm_err *err)
 {
     memset(out, 0, sizeof *out);
-    return format->fill(choice, out, err);
+    fm_status status = format->fill(choice, out, err);
+    if (status == FM_OK) fm_note_tf32(choice, out);
+    return status;
 }
 
 /* ---- how a new file is written ---- */

@@ -10,7 +10,9 @@ extern const struct fm_export_format fm_format_lightning, fm_format_lightning_py
 
 /* Is the precision that text? */
 bool fm_choice_is_precision(const struct fm_choice *choice, const char *precision);
-/* INVALID if the precision is none of fp32, fp16, bf16 */
+/* autocast to fp16 or bf16? */
+bool fm_choice_is_low(const struct fm_choice *choice);
+/* INVALID if the precision is none of fp32, tf32, fp16, bf16 */
 fm_status fm_need_precision(const struct fm_choice *choice, const char *format, struct fm_err *err) FM_MUST_USE;
 /* INVALID if the run does not say how many passes a step accumulates */
 fm_status fm_need_accumulation(const struct fm_choice *choice, const char *format, struct fm_err *err) FM_MUST_USE;
@@ -25,6 +27,8 @@ void fm_note_learning_rate(const struct fm_choice *choice, struct fm_entries *ou
 void fm_note_checkpoint(const struct fm_choice *choice, struct fm_entries *out);
 void fm_note_input(const struct fm_choice *choice, struct fm_entries *out);
 void fm_note_memory_format(const struct fm_choice *choice, struct fm_entries *out);
+/* TF32 on or off, where that makes a difference */
+void fm_note_tf32(const struct fm_choice *choice, struct fm_entries *out);
 void fm_note_channels(const struct fm_choice *choice, struct fm_entries *out);
 /* the last three and checkpointing */
 void fm_note_model(const struct fm_choice *choice, struct fm_entries *out);

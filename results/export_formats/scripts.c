@@ -22,7 +22,7 @@ static fm_status fill_monai(const struct fm_choice *c, struct fm_entries *out, s
 {
     fm_status status = needs(c, "monai", err);
     if (status != FM_OK) return status;
-    (void)fm_entries_add(out, "device.mixed_precision", fm_value_bool(!fm_choice_is_precision(c, "fp32")));
+    (void)fm_entries_add(out, "device.mixed_precision", fm_value_bool(fm_choice_is_low(c)));
     (void)fm_entries_add(out, "autoencoder.training.batch_size", fm_value_int(c->batch));
     (void)fm_entries_add(out, "autoencoder.training.gradient_accumulation_steps", fm_value_int(c->accumulation));
     if (c->checkpoint)
@@ -202,7 +202,7 @@ const struct fm_export_format fm_format_mmcv = {
 
 static fm_status fill_mmengine(const struct fm_choice *c, struct fm_entries *out, struct fm_err *err)
 {
-    bool low = !fm_choice_is_precision(c, "fp32");
+    bool low = fm_choice_is_low(c);
     fm_status status = needs(c, "mmengine", err);
     if (status != FM_OK) return status;
     (void)fm_entries_add(out, "train_dataloader.batch_size", fm_value_int(c->batch));

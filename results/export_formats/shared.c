@@ -12,11 +12,15 @@ bool fm_choice_is_precision(const struct fm_choice *choice, const char *precisio
     return choice->precision && strcmp(choice->precision, precision) == 0;
 }
 
+bool fm_choice_is_low(const struct fm_choice *choice)
+{
+    return fm_choice_is_precision(choice, "fp16") || fm_choice_is_precision(choice, "bf16");
+}
+
 fm_status fm_need_precision(const struct fm_choice *choice, const char *format, struct fm_err *err)
 {
-    if (fm_choice_is_precision(choice, "fp32") || fm_choice_is_precision(choice, "fp16") || fm_choice_is_precision(choice, "bf16"))
-        return FM_OK;
-    return FM_FAIL(err, FM_INVALID, "%s: cell %.8s has precision '%s'; fp32, fp16 and bf16 can be exported", format, choice->cell,
+    if (fm_choice_is_precision(choice, "fp32") || fm_choice_is_precision(choice, "tf32") || fm_choice_is_low(choice)) return FM_OK;
+    return FM_FAIL(err, FM_INVALID, "%s: cell %.8s has precision '%s'; fp32, tf32, fp16 and bf16 can be exported", format, choice->cell,
                    choice->precision ? choice->precision : "(not recorded)");
 }
 
@@ -74,6 +78,17 @@ void fm_note_input(const struct fm_choice *choice, struct fm_entries *out)
     }
     if (choice->input_dims) fm_entries_note(out, "measured with inputs of %s; a larger input takes more memory", text);
     else fm_entries_note(out, "input size: not recorded");
+}
+
+/* PyTorch's own default is neither: convolutions in TF32, products in fp32 */
+void fm_note_tf32(const struct fm_choice *choice, struct fm_entries *out)
+{
+    bool tf32 = fm_choice_is_precision(choice, "tf32"), here = !choice->device || strcmp(choice->device, "cpu") == 0 ||
+                strcmp(choice->device, "ref") == 0 || strcmp(choice->device, "none") == 0;
+    if (!tf32 && (here || !fm_choice_is_precision(choice, "fp32"))) return;
+    fm_entries_note(out, "%s in %s: torch.backends.cudnn.allow_tf32 = %s and torch.backends.cuda.matmul.allow_tf32 = %s in your code "
+                    "(PyTorch's defaults: True and False)", choice->planned ? "planned" : "measured", choice->precision,
+                    tf32 ? "True" : "False", tf32 ? "True" : "False");
 }
 
 void fm_note_memory_format(const struct fm_choice *choice, struct fm_entries *out)

@@ -82,6 +82,7 @@ static fm_status fill_hf(const struct fm_choice *c, struct fm_entries *out, stru
     (void)fm_entries_add(out, "gradient_accumulation_steps", fm_value_int(c->accumulation));
     (void)fm_entries_add(out, "fp16", fm_value_bool(fm_choice_is_precision(c, "fp16")));
     (void)fm_entries_add(out, "bf16", fm_value_bool(fm_choice_is_precision(c, "bf16")));
+    if (fm_choice_is_precision(c, "tf32")) (void)fm_entries_add(out, "tf32", fm_value_bool(true));
     if (c->checkpoint) (void)fm_entries_add(out, "gradient_checkpointing", fm_value_bool(strcmp(c->checkpoint, "none") != 0));
     if (!c->checkpoint || strchr(c->checkpoint, '+')) fm_note_checkpoint(c, out);
     if (hf_optimizer(c)) (void)fm_entries_add(out, "optim", fm_value_text(hf_optimizer(c)));
@@ -107,7 +108,7 @@ static fm_status fill_accelerate(const struct fm_choice *c, struct fm_entries *o
     bool cpu = c->device && strcmp(c->device, "cpu") == 0;
     fm_entries_add(out, "compute_environment", fm_value_text("LOCAL_MACHINE"))->keep = true;
     fm_entries_add(out, "distributed_type", fm_value_text(c->devices <= 1 ? "NO" : cpu ? "MULTI_CPU" : "MULTI_GPU"))->keep = true;
-    struct fm_entry *precision = fm_entries_add(out, "mixed_precision", fm_value_text(fm_choice_is_precision(c, "fp32") ? "no" : c->precision));
+    struct fm_entry *precision = fm_entries_add(out, "mixed_precision", fm_value_text(fm_choice_is_low(c) ? c->precision : "no"));
     precision->accepts = ACCEPTS(FM_VALUE_BOOL);        /* an unquoted no */
     fm_entries_add(out, "num_machines", fm_value_int(1))->keep = true;
     fm_entries_add(out, "num_processes", fm_value_int(c->devices))->keep = c->devices <= 1;
@@ -136,7 +137,7 @@ static fm_status fill_deepspeed(const struct fm_choice *c, struct fm_entries *ou
 {
     fm_status status = needs(c, "deepspeed", err);
     if (status != FM_OK) return status;
-    bool low = !fm_choice_is_precision(c, "fp32");
+    bool low = fm_choice_is_low(c);
     fm_entries_add(out, "train_batch_size", fm_value_int(c->batch * c->accumulation * c->devices))->word = "auto";
     fm_entries_add(out, "train_micro_batch_size_per_gpu", fm_value_int(c->batch))->word = "auto";
     fm_entries_add(out, "gradient_accumulation_steps", fm_value_int(c->accumulation))->word = "auto";

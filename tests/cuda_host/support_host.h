@@ -17,7 +17,7 @@ int fm_fake_int(const char *file, const char *counter);
 /* "segformer input=32x32 +precision=bf16": a workload, its settings, strategies after a plus sign */
 void fm_host_cell(struct fm_cell *cell, const char *words);
 
-/* what a test may allow that wants `most` of stand-ins: more on a GPU (tests/gpu), whose convolutions take TF32 */
+/* what a test may allow that wants `most` of stand-ins: more on a GPU (tests/gpu), whose libraries add in other orders */
 double fm_host_tolerance(double most);
 
 #endif

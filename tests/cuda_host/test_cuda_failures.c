@@ -300,7 +300,7 @@ static void engines_that_do_not_run(void **state)
     if (probe("idle=1,conv_fail=3000", INT64_MAX, &err) != FM_OK) fail_msg("%s", err.text);
     assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), 20);
     assert_int_equal(probe("idle=1", INT64_MAX, &err), FM_OK);
-    assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), 10);
+    assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), 12);
 }
 
 static void a_kernel_that_does_not_launch(void **state)
@@ -322,6 +322,7 @@ static void unsupported_problems(void **state)
     (void)state;
     static const struct { const char *words, *options, *part; } row[] = {
         { UNET " +precision=bf16", "idle=1,sm=75", "no engine for this bf16 convolution on sm_75" },
+        { UNET " +precision=tf32", "idle=1,sm=75", "TF32 needs compute capability 8.0; this is sm_75" },
         { UNET " +precision=fp16", "idle=1,cudnn=91200", "cuDNN 9.12.0 is wrong in half 3-D convolutions: install 9.16" },
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
@@ -334,8 +335,14 @@ static void unsupported_problems(void **state)
     lower(UNET " +precision=fp16");
     assert_int_equal(probe("idle=1,cudnn=91500", INT64_MAX, &err), FM_OK);
     /* TF32 engines are passed over where they are wrong */
-    lower(UNET);
+    lower(UNET " +precision=tf32");
     assert_int_equal(probe("idle=1,cudnn=91400", INT64_MAX, &err), FM_OK);
+    assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), 12);
+    assert_int_equal(probe("idle=1,cudnn=91900", INT64_MAX, &err), FM_OK);
+    assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), 10);
+    /* and in fp32 everywhere */
+    lower(UNET);
+    assert_int_equal(probe("idle=1,cudnn=91900", INT64_MAX, &err), FM_OK);
     assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), 12);
 }
 

@@ -20,6 +20,7 @@ static void same(struct fm_case *c, const char *what)
     struct fm_case wanted;
     struct fm_err err = { 0 };
     fm_case_copy(&wanted, c);
+    wanted.attr.tf32 = 0;       /* which ref has not; nor have the stand-ins, who only note it */
     if (fm_case_run(&wanted, &fm_backend_ref, NULL, &err) != FM_OK) fail_msg("%s on ref: %s", what, err.text);
     if (fm_case_run(c, &fm_backend_cuda, cuda, &err) != FM_OK) fail_msg("%s on cuda: %s", what, err.text);
     double difference = fm_case_difference(c, &wanted, 0);
@@ -108,25 +109,26 @@ static void candidates(void **state)
     struct fm_case c;
     struct fm_err err = { 0 };
     const int64_t x[] = { 2, 3, 6, 5 }, w[] = { 4, 3, 3, 3 }, y[] = { 2, 4, 6, 5 };
-    for (uint32_t k = 0; k < 4; k++) {
+    for (uint32_t k = 0; k < 5; k++) {
+        bool tf32 = k < 4;
         fm_case_init(&c, FM_K_CONV);
         fm_case_out(&c, FM_F32, 4, y);
         fm_case_in(&c, FM_F32, 4, x);
         fm_case_in(&c, FM_F32, 4, w);
-        c.attr = (struct fm_attr){ .stride = { 1, 1 }, .padding = { 1, 1 }, .dilation = { 1, 1 }, .groups = 1 };
+        c.attr = (struct fm_attr){ .stride = { 1, 1 }, .padding = { 1, 1 }, .dilation = { 1, 1 }, .groups = 1, .tf32 = tf32 };
         fm_case_random(&c, 1, -1, 1, 3);
         fm_case_random(&c, 2, -1, 1, 4);
         struct fm_problem problem = fm_case_problem(&c);
         assert_int_equal(fm_backend_cuda.candidates(cuda, &problem, &list, &err), FM_OK);
-        /* of the seven that are listed: 4x, x, (5000 is more than x here), none */
-        assert_int_equal(list.count, 3);
-        assert_int_equal(list.item[0].workspace_bytes, 4 * 180 * 4);
-        assert_int_equal(list.item[1].workspace_bytes, 180 * 4);
-        assert_int_equal(list.item[2].workspace_bytes, 0);
-        assert_string_equal(list.item[0].what, "cudnn engine 10 tf32");
+        /* of the seven that are listed: 4x (on tensor cores: not in fp32), x, (5000 is more than x here), none */
+        assert_int_equal(list.count, 2 + tf32);
+        if (tf32) assert_int_equal(list.item[0].workspace_bytes, 4 * 180 * 4);
+        assert_int_equal(list.item[tf32].workspace_bytes, 180 * 4);
+        assert_int_equal(list.item[tf32 + 1].workspace_bytes, 0);
+        assert_string_equal(list.item[0].what, tf32 ? "cudnn engine 10 tf32" : "cudnn engine 12");
         c.candidate = k < 3 ? k : 0;
         same(&c, "a candidate");
-        assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), k == 1 ? 12 : k == 2 ? 20 : 10);
+        assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), k == 1 || k == 4 ? 12 : k == 2 ? 20 : 10);
     }
 }
 
@@ -176,6 +178,34 @@ static void products(void **state)
                 if (s < 2) product(3, mnk[s], order, bias, FM_F32);
                 if (!bias && s < 2) product(2, mnk[s], order, bias, k % 2 ? FM_F16 : FM_BF16);
             }
+}
+
+/* the switch reaches the library, and a GPU without the means says so */
+static void tf32_products(void **state)
+{
+    (void)state;
+    const int64_t y[] = { 4, 5 }, a[] = { 4, 3 }, b[] = { 3, 5 };
+    for (int tf32 = 0; tf32 < 2; tf32++) {
+        struct fm_case c;
+        fm_case_init(&c, FM_K_MATMUL);
+        fm_case_out(&c, FM_F32, 2, y);
+        fm_case_in(&c, FM_F32, 2, a);
+        fm_case_in(&c, FM_F32, 2, b);
+        c.attr.alpha = 1;
+        c.attr.tf32 = (uint8_t)tf32;
+        fm_case_random(&c, 1, -1, 1, 3);
+        fm_case_random(&c, 2, -1, 1, 4);
+        struct fm_problem problem = fm_case_problem(&c);
+        struct fm_candidates list;
+        struct fm_err err = { 0 };
+        struct fm_backend *turing = fm_fake_open("sm=75");
+        assert_int_equal(fm_backend_cuda.candidates(turing, &problem, &list, &err), tf32 ? FM_UNSUPPORTED : FM_OK);
+        if (tf32) assert_non_null(strstr(err.text, "TF32 needs compute capability 8.0; this is sm_75"));
+        fm_backend_cuda.close(turing);
+        fm_fake("sm=80");
+        same(&c, "a product");
+        assert_int_equal(fm_fake_int("libcublasLt.so.13", "fake_lt_compute"), tf32 ? 77 : 68);
+    }
 }
 
 static void workspaces_of_products(void **state)
@@ -228,6 +258,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(convolutions, open_cuda, close_cuda),
         cmocka_unit_test_setup_teardown(candidates, open_cuda, close_cuda),
         cmocka_unit_test_setup_teardown(products, open_cuda, close_cuda),
+        cmocka_unit_test_setup_teardown(tf32_products, open_cuda, close_cuda),
         cmocka_unit_test(workspaces_of_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,7 +49,8 @@ def is_exactly(value, kind):
 
 # ---- each format; j: what --format json says ----
 
-LIGHTNING = {"fp32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}
+LOW = ("fp16", "bf16")
+LIGHTNING = {"fp32": "32-true", "tf32": "32-true", "fp16": "16-mixed", "bf16": "bf16-mixed"}
 
 
 def check_lightning(text, j):
@@ -80,7 +81,7 @@ def check_lightning_python(text, j):
 def check_monai(text, j):
     config = yaml.safe_load(text)
     training = config["autoencoder"]["training"]
-    assert config["device"]["mixed_precision"] is (j["precision"] != "fp32")
+    assert config["device"]["mixed_precision"] is (j["precision"] in LOW)
     assert training["batch_size"] == j["batch"] and training["gradient_accumulation_steps"] == j["accumulation"]
     assert training["use_gradient_checkpointing"] is (j["checkpoint"] != "none")
 
@@ -94,7 +95,7 @@ def check_argparse(text, j):
     parser.add_argument("--use_light_model", action="store_true")
     arguments = parser.parse_args(shlex.split(text))
     assert arguments.batch_size == j["batch"] and arguments.val_batch_size == j["val_batch"]
-    assert arguments.precision == {"fp32": "32", "fp16": "16", "bf16": "bf16"}[j["precision"]]
+    assert arguments.precision == {"fp32": "32", "tf32": "32", "fp16": "16", "bf16": "bf16"}[j["precision"]]
     assert arguments.target_size == (j["input"] if len(j["input"]) == 3 else None)
     if "n_infers" in j["set"]:
         assert arguments.n_infers == int(j["set"]["n_infers"])
@@ -152,8 +153,8 @@ def check_mmengine(text, j):
     wrapper = config.optim_wrapper
     assert config.train_dataloader.batch_size == j["batch"] and config.train_dataloader.num_workers == 4
     assert config.val_dataloader.batch_size == j["val_batch"]
-    assert wrapper.type == ("OptimWrapper" if j["precision"] == "fp32" else "AmpOptimWrapper")
-    assert wrapper.get("dtype") == {"fp32": None, "fp16": "float16", "bf16": "bfloat16"}[j["precision"]]
+    assert wrapper.type == ("AmpOptimWrapper" if j["precision"] in LOW else "OptimWrapper")
+    assert wrapper.get("dtype") == {"fp16": "float16", "bf16": "bfloat16"}.get(j["precision"])
     assert wrapper.accumulative_counts == j["accumulation"]
     assert wrapper.optimizer.type == "AdamW" and wrapper.optimizer.lr == (j["learning_rate"] or 1.0)
 
@@ -178,6 +179,7 @@ def check_hf(text, j):
     assert config["per_device_train_batch_size"] == j["batch"] and config["per_device_eval_batch_size"] == j["val_batch"]
     assert config["gradient_accumulation_steps"] == j["accumulation"]
     assert config["fp16"] is (j["precision"] == "fp16") and config["bf16"] is (j["precision"] == "bf16")
+    assert config.get("tf32", False) is (j["precision"] == "tf32")
     assert config["gradient_checkpointing"] is (j["checkpoint"] != "none")
     assert config.get("learning_rate") == j["learning_rate"]
     assert config.get("optim") == {"adamw": "adamw_torch", "adamw-amsgrad": None, "sgd": "sgd"}[j["optimizer"]]
@@ -185,7 +187,7 @@ def check_hf(text, j):
 
 def check_accelerate(text, j):
     config = yaml.safe_load(text)
-    assert config["mixed_precision"] == {"fp32": "no"}.get(j["precision"], j["precision"]) and is_exactly(config["mixed_precision"], str)
+    assert config["mixed_precision"] == {"fp32": "no", "tf32": "no"}.get(j["precision"], j["precision"]) and is_exactly(config["mixed_precision"], str)
     assert config["distributed_type"] == ("NO" if j["devices"] == 1 else "MULTI_GPU")
     assert config["num_processes"] == j["devices"] and config["use_cpu"] is False
 
@@ -195,8 +197,8 @@ def check_deepspeed(text, j):
     assert config["train_micro_batch_size_per_gpu"] == j["batch"]
     assert config["gradient_accumulation_steps"] == j["accumulation"]
     assert config["train_batch_size"] == j["batch"] * j["accumulation"] * j["devices"] == j["global_batch"]
-    assert config["torch_autocast"]["enabled"] is (j["precision"] != "fp32")
-    assert config["torch_autocast"].get("dtype") == {"fp32": None, "fp16": "float16", "bf16": "bfloat16"}[j["precision"]]
+    assert config["torch_autocast"]["enabled"] is (j["precision"] in LOW)
+    assert config["torch_autocast"].get("dtype") == {"fp16": "float16", "bf16": "bfloat16"}.get(j["precision"])
     assert config["bf16"] == config["fp16"] == {"enabled": False}
 
 
@@ -236,7 +238,7 @@ FORMATS = {
 
 def check_formats(folder):
     number = 0
-    for precision, accumulate, volume, rate in itertools.product(("fp32", "fp16", "bf16"), ("1", "4"), (True, False), (True, False)):
+    for precision, accumulate, volume, rate in itertools.product(("fp32", "tf32", "fp16", "bf16"), ("1", "4"), (True, False), (True, False)):
         checkpoint = ("none", "blocks")[number % 3 == 0]
         settings = {"base_channels": "16", "n_infers": "3", "input": "160x160x256"} if volume else {"variant": "b1", "input": "288x320"}
         strategies = {"precision": precision, "accumulate": accumulate, "checkpoint": checkpoint, "channels": "1",

@@ -123,7 +123,14 @@ static void test_precisions(void **state)
     m.choice.precision = "fp32";
     assert_body("accelerate", &m.choice, "compute_environment: LOCAL_MACHINE\ndistributed_type: \"NO\"\nmixed_precision: \"no\"\nnum_machines: 1\n"
                 "num_processes: 1\nuse_cpu: false\n");
-    assert_body("mmcv", &m.choice, "data = dict(samples_per_gpu=8)\nfp16 = None\n");
+    for (int tf32 = 0; tf32 < 2; tf32++) {
+        m.choice.precision = tf32 ? "tf32" : "fp32";
+        assert_body("mmcv", &m.choice, "data = dict(samples_per_gpu=8)\nfp16 = None\n");
+        struct fm_entries entries;
+        struct fm_err err = { 0 };
+        assert_int_equal(fm_export_entries(fm_export_find("mmcv", &err), &m.choice, &entries, &err), FM_OK);
+        assert_non_null(strstr(entries.note[entries.notes - 1], tf32 ? "allow_tf32 = True" : "allow_tf32 = False"));
+    }
     assert_body("mmengine", &m.choice, "train_dataloader = dict(batch_size=8)\noptim_wrapper = dict(type=\"OptimWrapper\", accumulative_counts=1)\n");
     m.choice.input_dims = 2;
     m.choice.input[0] = 288, m.choice.input[1] = 320;

@@ -42,7 +42,7 @@ static int class_of(const struct fm_case *c, double tolerance)
     if (tolerance <= 0) return EXACT;
     for (uint32_t i = 0; i < c->n_out + c->n_in; i++)
         if (c->operand[i].storage != FM_NONE && (c->operand[i].dtype == FM_F16 || c->operand[i].dtype == FM_BF16)) return HALF;
-    return strstr(c->what, "tf32") ? TF32 : F32;
+    return c->attr.tf32 ? TF32 : F32;
 }
 
 /* ---- the GPU, and its memory in one piece ---- */
@@ -213,6 +213,7 @@ void fm_expect_as_ref(const struct fm_case *c, double tolerance)
     struct fm_err err = { 0 };
     bool images = false;
     fm_case_copy(&wanted, c);
+    wanted.attr.tf32 = 0;
     if (fm_case_run(&wanted, &fm_backend_ref, NULL, &err) != FM_OK) fail_msg("%s on ref: %s", fm_kernel_name(c->kernel), err.text);
     for (uint32_t i = 0; i < c->n_out + c->n_in; i++) images = images || c->operand[i].channels;
     for (int layout = 0; layout < 1 + images; layout++) {

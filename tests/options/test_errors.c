@@ -62,7 +62,7 @@ static const struct row commands[] = {
 };
 
 static const struct row values[] = {
-    { "run --precision fp23", "--precision: unknown value 'fp23'; did you mean 'fp32'? (fp32,fp16,bf16)" },
+    { "run --precision fp23", "--precision: unknown value 'fp23'; did you mean 'fp32'? (fp32,tf32,fp16,bf16)" },
     { "run --precision fp32,fp32", "--precision: 'fp32' is there twice" },
     { "run --channels 0.333", "--channels: '0.333'" SCALE },
     { "run --channels 0", "--channels: '0'" SCALE },
@@ -168,10 +168,10 @@ static const struct row files[] = {
     { "seed: 1\n\nseed: 2\n", AT "3:1: seed: key is there twice (first in line 1)" },
     { "precision: fp32\ncheckpoint:\n  - none\n  - block\n",
       AT "4:5: checkpoint: unknown value 'block'; did you mean 'blocks'?" BLOCKS "denseunet3d)" },
-    { "precision: fp32,fp23\n", AT "1:17: precision: unknown value 'fp23'; did you mean 'fp32'? (fp32,fp16,bf16)" },
-    { "precision: 'fp32,fp23'\n", AT "1:12: precision: unknown value 'fp23'; did you mean 'fp32'? (fp32,fp16,bf16)" },
+    { "precision: fp32,fp23\n", AT "1:17: precision: unknown value 'fp23'; did you mean 'fp32'? (fp32,tf32,fp16,bf16)" },
+    { "precision: 'fp32,fp23'\n", AT "1:12: precision: unknown value 'fp23'; did you mean 'fp32'? (fp32,tf32,fp16,bf16)" },
     { "channels: \xc2\xbd,3/0\n", AT "1:13: channels: '3/0'" SCALE },
-    { "precision: [fp32, \"fp32,bf16\"]\n", AT "1:19: precision: unknown value 'fp32,bf16' (fp32,fp16,bf16)" },
+    { "precision: [fp32, \"fp32,bf16\"]\n", AT "1:19: precision: unknown value 'fp32,bf16' (fp32,tf32,fp16,bf16)" },
     { "memory: 2GiB of it\n", AT "1:9: memory: '2GiB of it'" SIZE },
     { "memory:\n", AT "1:8: memory: its value is missing" },
     { "memory: ~\n", AT "1:9: memory: its value is missing" },

@@ -10,7 +10,7 @@ as fillmark's probes do. At the largest batch the step is timed with cudnn.bench
 
 OUT.jsonl gets one line a cell; cells it has already are not run again, and none begins after the budget (seconds).
 A step's time is the median between CUDA events around whole steps that are not waited for one by one; batches are made
-on the device, so no copy from the host is in it. TF32 is as PyTorch has it: on in convolutions, off in products.
+on the device, so no copy from the host is in it. TF32 is on in convolutions and products of tf32 cells, else off in both.
 --dry-run trains on the CPU, tiny, to see that the loops run; it writes no figure of memory.
 """
 import argparse
@@ -25,7 +25,7 @@ import torch.nn.functional as F
 
 from networks import DenseUNet3D, SegFormer, dice_and_cross_entropy
 
-DTYPE = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPE = {"fp32": None, "tf32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 MOST_TRIES = 14
 
 
@@ -135,6 +135,7 @@ class Run:
 
 def attempt(cell, batch, options):
     torch.backends.cudnn.benchmark = options["benchmark"]
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = cell["strategies"]["precision"] == "tf32"
     device = options["device"]
     if device == "cuda" and options["memory_bytes"]:
         total = torch.cuda.get_device_properties(0).total_memory

@@ -107,7 +107,7 @@ static void expect(struct fm_backend *backend, const struct fm_test_conv *conv, 
 static void known_answers(void **state)
 {
     (void)state;
-    static const char *const types[] = { "f32", "f16", "bf16" }, *const passes[] = { "forward", "dgrad", "wgrad" };
+    static const char *const types[] = { "f32", "tf32", "f16", "bf16" }, *const passes[] = { "forward", "dgrad", "wgrad" };
     static const enum fm_kernel kernels[] = { FM_K_CONV, FM_K_CONV_DGRAD, FM_K_CONV_WGRAD };
     struct fm_backend *backend[DEVICES];
     struct fm_device_info info;
@@ -126,7 +126,8 @@ static void known_answers(void **state)
         size_t count = parse_bytes(list, bytes, 16);
         struct fm_test_conv conv = shapes[index_of(shape, shape_names, 3)];
         int d = index_of(device, device_names, DEVICES), which = index_of(pass, passes, 3);
-        conv.dtype = (enum fm_dtype[]){ FM_F32, FM_F16, FM_BF16 }[index_of(type, types, 3)];
+        conv.dtype = (enum fm_dtype[]){ FM_F32, FM_F32, FM_F16, FM_BF16 }[index_of(type, types, 4)];
+        conv.tf32 = strcmp(type, "tf32") == 0;
         conv.channels_last = strcmp(layout, "channels_last") == 0;
         conv.kernel = kernels[which];
         expect(backend[d], &conv, bytes, count, line);
@@ -149,7 +150,8 @@ static void known_answers(void **state)
         print_message("skipped: the answers are those of cuDNN 9.19.0, this is %s\n", info.library);
         skip();
     }
-    assert_int_equal(rows, DEVICES * 3 * 3 * 2 * 3);
+    /* TF32 on all but the first */
+    assert_int_equal(rows, (4 * DEVICES - 1) * 3 * 2 * 3);
 }
 
 /* ---- properties ---- */

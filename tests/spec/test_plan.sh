@@ -44,12 +44,14 @@ says err.txt "broken.yaml:6:10: devices.mine.sms: 'x' is not a whole number"
 
 # without a cuDNN to ask, and for what no cuDNN of today knows: workspace 0, and it says so
 mkdir empty
-FILLMARK_WORKER_DIR=$dir/empty wants 0 "$FILLMARK" plan --device rtx4090 "${small[@]}"
+FILLMARK_WORKER_DIR=$dir/empty wants 0 "$FILLMARK" plan --device rtx4090 --precision fp16 "${small[@]}"
 says out.txt "no cuDNN"
 says out.txt "planned with workspace 0 for convolutions, so batches come out too large"
-without=$(grep -A3 'max batch' out.txt | tail -1)
+without=$(grep 'at the peak' out.txt)
 FILLMARK_WORKER_DIR=$dir/empty wants 0 "$FILLMARK" plan --device v100-16g --precision bf16 "${small[@]}"
 says out.txt "sm_70 does not compute in bf16"
+FILLMARK_WORKER_DIR=$dir/empty wants 0 "$FILLMARK" plan --device t4 --precision tf32 "${small[@]}"
+says out.txt "sm_75 does not compute in tf32"
 
 worker=$(dirname "$FILLMARK")/fillmark-worker-spec
 [ -x "$worker" ] || { echo "the rest is skipped: built without cuDNN"; exit 0; }
@@ -66,6 +68,10 @@ cmp out.txt first.txt || fail "what the cache has plans otherwise"
 
 wants 0 "$FILLMARK" plan --device t4 --precision bf16 "${small[@]}"
 says out.txt "has no engine for this bf16 convolution on sm_75"
+wants 0 "$FILLMARK" plan --device t4 --precision tf32 "${small[@]}"
+says out.txt "TF32 needs compute capability 8.0; this is sm_75"
+wants 0 "$FILLMARK" plan --device rtx4090 --precision fp32,tf32 "${small[@]}"
+says out.txt "tf32"
 wants 0 "$FILLMARK" plan --device v100-32g "${small[@]}"
 says out.txt "for sm_70 one up to 9.10 with CUDA 12 does"
 

@@ -31,9 +31,9 @@ static struct fm_gpu gpu_of(double fp32, double tf32, double fp16, double bandwi
     return gpu;
 }
 
-struct sums { double bytes, flops, conv32, product32, half, rest; };
+struct sums { double bytes, flops, tf32, half, rest; };
 
-static struct sums sum(const struct fm_program *p)
+static struct sums sum(const struct fm_program *p, bool tf32)
 {
     struct sums s = { 0 };
     for (size_t i = p->section[FM_SECTION_TRAIN]; i < p->section[FM_SECTION_TRAIN + 1]; i++) {
@@ -45,8 +45,7 @@ static struct sums sum(const struct fm_program *p)
         s.bytes += fm_problem_bytes(&problem);
         s.flops += flops;
         if ((product || conv) && problem.operand[problem.n_out].dtype == FM_F16) s.half += flops;
-        else if (conv) s.conv32 += flops;
-        else if (product) s.product32 += flops;
+        else if ((product || conv) && tf32) s.tf32 += flops;
         else s.rest += flops;
     }
     return s;
@@ -60,18 +59,20 @@ static void near(double got, double want)
 static void exact_at_both_ends(void **state)
 {
     (void)state;
-    static const char *const cases[][2] = { { "denseunet3d", "fp32" }, { "denseunet3d", "fp16" }, { "segformer", "fp32" }, { "segformer", "fp16" } };
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const cases[][2] = { { "denseunet3d", "fp32" }, { "denseunet3d", "fp16" }, { "segformer", "fp32" }, { "segformer", "fp16" },
+                                             { "denseunet3d", "tf32" }, { "segformer", "tf32" } };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fm_program program = { 0 };
         lower(cases[i][0], cases[i][1], &program);
-        struct sums s = sum(&program);
+        bool tf32 = strcmp(cases[i][1], "tf32") == 0;
+        struct sums s = sum(&program, tf32);
         struct fm_gpu moves = gpu_of(1e12, 1e12, 1e12, 1000), computes = gpu_of(20, 150, 300, 1e15), both = gpu_of(20, 150, 300, 1000);
         near(fm_roofline_step_seconds(&moves, &program), s.bytes / 1e12);
-        double most = s.conv32 / 150e12 + (s.product32 + s.rest) / 20e12 + s.half / 300e12;
+        double most = s.tf32 / 150e12 + s.rest / 20e12 + s.half / 300e12;
         near(fm_roofline_step_seconds(&computes, &program), most);
         double got = fm_roofline_step_seconds(&both, &program);
         assert_true(got >= s.bytes / 1e12 && got >= most && got <= s.bytes / 1e12 + most);
-        assert_true(s.conv32 + s.half > 0 && s.bytes > 0);
+        assert_true(s.rest > 0 && s.bytes > 0 && (s.tf32 > 0) == tf32 && (s.half > 0) == (strcmp(cases[i][1], "fp16") == 0));
         fm_program_release(&program);
     }
     assert_int_equal(fm_memory_live, 0);
@@ -85,10 +86,12 @@ static void unknown_stays_unknown(void **state)
     lower("denseunet3d", "bf16", &program);
     assert_true(isnan(fm_roofline_step_seconds(&gpu, &program)));       /* no bf16 in this one */
     assert_true(isnan(fm_roofline_step_seconds(&gpu, &empty)));
-    gpu.figure[FM_GPU_TF32_TFLOPS].source = 0;                          /* without TF32: fp32 */
+    gpu.figure[FM_GPU_TF32_TFLOPS].source = 0;                          /* none of TF32 */
     fm_program_release(&program);
     lower("denseunet3d", "fp32", &program);
     assert_true(fm_roofline_step_seconds(&gpu, &program) > 0);
+    lower("denseunet3d", "tf32", &program);
+    assert_true(isnan(fm_roofline_step_seconds(&gpu, &program)));
     fm_program_release(&program);
 }
 

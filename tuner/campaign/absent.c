@@ -51,8 +51,13 @@ void fm_absent_answered(struct fm_session *s, const struct fm_reply *inventory, 
 fm_status fm_absent_can_train(const struct fm_gpu *gpu, const struct fm_cell *cell, struct fm_err *err)
 {
     const char *precision = cell->value[FM_STRATEGY_PRECISION];
-    bool bf16 = strcmp(precision, "bf16") == 0, fp16 = strcmp(precision, "fp16") == 0;
-    if ((!bf16 || fm_gpu_has(gpu, FM_GPU_BF16_TFLOPS)) && (!fp16 || fm_gpu_has(gpu, FM_GPU_FP16_TFLOPS))) return FM_OK;
+    static const struct { const char *precision; enum fm_gpu_field rate; } needs[] = {
+        { "tf32", FM_GPU_TF32_TFLOPS }, { "fp16", FM_GPU_FP16_TFLOPS }, { "bf16", FM_GPU_BF16_TFLOPS },
+    };
+    bool good = true;
+    for (size_t i = 0; i < sizeof needs / sizeof needs[0]; i++)
+        if (strcmp(precision, needs[i].precision) == 0) good = fm_gpu_has(gpu, needs[i].rate);
+    if (good) return FM_OK;
     return FM_FAIL(err, FM_UNSUPPORTED, "%s: sm_%d does not compute in %s, by the device table", gpu->name, gpu->capability, precision);
 }
 

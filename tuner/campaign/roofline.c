@@ -10,7 +10,7 @@ static double rate(const struct fm_gpu *gpu, const struct fm_problem *problem)
     if (!conv && problem->kernel != FM_K_MATMUL) return fm_gpu_value(gpu, FM_GPU_FP32_TFLOPS);
     if (dtype == FM_F16) return fm_gpu_value(gpu, FM_GPU_FP16_TFLOPS);
     if (dtype == FM_BF16) return fm_gpu_value(gpu, FM_GPU_BF16_TFLOPS);
-    if (conv && fm_gpu_has(gpu, FM_GPU_TF32_TFLOPS)) return fm_gpu_value(gpu, FM_GPU_TF32_TFLOPS);
+    if (problem->attr->tf32) return fm_gpu_value(gpu, FM_GPU_TF32_TFLOPS);
     return fm_gpu_value(gpu, FM_GPU_FP32_TFLOPS);
 }
 

@@ -2,8 +2,7 @@
  * memory's bandwidth, whichever takes longer, and nothing between kernels. A bound, not a prediction: no kernel reaches it, and
  * no efficiency was measured on a GPU.
  *
- * Rates: convolutions in fp32 use TF32 and products do not, as PyTorch's defaults; half precision the tensor cores; all else
- * fp32. Source: Williams, Waterman, Patterson, Roofline, 2009. */
+ * Rates: convolutions and products in TF32 and in half precision those of the tensor cores; all else fp32. Source: Williams, Waterman, Patterson, Roofline, 2009. */
 #ifndef FM_TUNER_CAMPAIGN_ROOFLINE_H
 #define FM_TUNER_CAMPAIGN_ROOFLINE_H
 

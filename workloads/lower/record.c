@@ -32,11 +32,23 @@ struct fm_operand operand_of(const struct tensor *x)
     return o;
 }
 
+/* what a policy lets tensor cores do in another precision */
+static bool is_product(enum fm_kernel kernel)
+{
+    return kernel == FM_K_MATMUL || kernel == FM_K_CONV || kernel == FM_K_CONV_DGRAD || kernel == FM_K_CONV_WGRAD;
+}
+
 void record_operands(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr,
                      const struct fm_operand *operand, uint32_t n_out, uint32_t n_in)
 {
     if (failed(l)) return;
     struct fm_call call = { .kernel = (uint16_t)kernel, .n_out = n_out, .n_in = n_in, .label = l->label };
+    struct fm_attr own = { 0 };
+    if (is_product(kernel) && l->policy->tf32 && operand[n_out].dtype == FM_F32) {
+        if (attr) own = *attr;
+        own.tf32 = 1;
+        attr = &own;
+    }
     if (attr) call.attr = fm_program_attr(l->program, attr);
     (void)fm_program_call(l->program, &call, operand);
 }

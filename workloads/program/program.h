@@ -67,7 +67,8 @@ struct fm_attr {
     int32_t stride[3], padding[3], dilation[3];     /* conv: in the order of the spatial dims; unused 0 */
     int32_t groups;                                 /* conv, group norm */
     uint8_t transposed, mode, dim, amsgrad, decoupled, nesterov;
-    uint8_t reserved[2];
+    uint8_t tf32;                                   /* conv, matmul of f32: tensor cores may round operands to TF32 */
+    uint8_t reserved;
     double alpha, beta;                             /* by kernel; Adam: beta1, beta2 */
     double eps, momentum;
     double lr, weight_decay;

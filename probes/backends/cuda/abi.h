@@ -180,7 +180,7 @@ typedef void *fm_lt_object;
 
 enum { FM_LT_ALLOC_FAILED = 3, FM_LT_NOT_SUPPORTED = 15 };             /* cublasStatus_t */
 enum { FM_LT_R_32F = 0, FM_LT_R_16F = 2, FM_LT_R_16BF = 14 };          /* cudaDataType_t */
-enum { FM_LT_COMPUTE_32F = 68 };
+enum { FM_LT_COMPUTE_32F = 68, FM_LT_COMPUTE_32F_FAST_TF32 = 77 };
 enum { FM_LT_DESC_TRANSA = 3, FM_LT_DESC_TRANSB = 4, FM_LT_DESC_EPILOGUE = 7, FM_LT_DESC_BIAS_POINTER = 8 };
 enum { FM_LT_OP_N = 0, FM_LT_OP_T = 1, FM_LT_EPILOGUE_BIAS = 4 };
 enum { FM_LT_LAYOUT_BATCH_COUNT = 5, FM_LT_LAYOUT_BATCH_STRIDE = 6 };

@@ -73,6 +73,8 @@ static fm_status cuda_candidates(struct fm_backend *b, const struct fm_problem *
 {
     *out = (struct fm_candidates){ 0 };
     if (p->kernel >= FM_KERNEL_COUNT) return FM_FAIL(err, FM_INVALID, "cuda: kernel %d", (int)p->kernel);
+    if (p->attr->tf32 && b->cuda.sm < FM_CUDA_SM_TF32)
+        return FM_FAIL(err, FM_UNSUPPORTED, "TF32 needs compute capability 8.0; this is sm_%d", b->cuda.sm);
     if (fm_cuda_conv_serves(p->kernel)) return is_empty(p) ? FM_OK : fm_cuda_conv_candidates(b->conv, p, out, err);
     if (p->kernel == FM_K_MATMUL) return is_empty(p) ? FM_OK : fm_cuda_matmul_candidates(&b->cuda, p, out, err);
     return own_candidates(p, out, err);

@@ -334,8 +334,9 @@ static int build_plan(struct fm_cuda_conv *v, struct config *c)
 static bool wanted(const struct fm_cuda_conv *v, const struct shape *s, uint32_t notes)
 {
     bool wrong_tf32 = s->type == FM_CUDNN_FLOAT && is_conv3d(s) && fm_cudnn_wrong_tf32_conv3d(v->cuda->lib.found[FM_CUDA_CUDNN].version);
+    bool fp32 = s->type == FM_CUDNN_FLOAT && !s->attr->tf32;
     if (notes >> FM_CUDNN_NOTE_DOWN_CONVERT & 1) return false;
-    return !(wrong_tf32 && notes >> FM_CUDNN_NOTE_TENSOR_CORE & 1);
+    return !((fp32 || wrong_tf32) && notes >> FM_CUDNN_NOTE_TENSOR_CORE & 1);
 }
 
 /* keeps a configuration if it builds and needs less workspace than all before it */

@@ -1,6 +1,7 @@
 /* Convolutions by cuDNN's backend (graph) API, with plans chosen and retreated from as PyTorch's Conv_v8.cpp does with
  * benchmark off (rules 39 to 42): the list of the instant heuristic, then the fallback list; without engines that
- * convert inputs down; TF32 allowed, as is PyTorch's default; tensors with their real strides.
+ * convert inputs down; of f32 without those that use tensor cores (TF32), unless the problem says so; tensors with their
+ * real strides.
  *
  * PyTorch takes the first configuration that builds, allocates and runs. Of the list only those whose workspace is
  * smaller than that of all before them can ever be taken, since an allocation that failed fails for more bytes too.

@@ -15,6 +15,8 @@
  * reports are of 300 to 430 MiB (rule 12) and nothing was measured here. Not free for a campaign. */
 #define FM_CUDA_FRAMEWORK_BYTES (INT64_C(512) << 20)
 
+#define FM_CUDA_SM_TF32 80              /* the first whose tensor cores take TF32 */
+
 extern const struct fm_backend_ops fm_backend_cuda;
 
 #endif

@@ -16,7 +16,7 @@ enum { OUT, LEFT, RIGHT, BIAS };
 /* a matrix as cuBLAS has it: column-major */
 struct matrix { uint64_t rows, columns; int64_t leading, batch_stride; int op, type; };
 
-struct product { struct matrix d, a, b; int left, right; int32_t batch; };
+struct product { struct matrix d, a, b; int left, right, compute; int32_t batch; };
 
 struct entry { uint64_t key; struct fm_lt_algo algo; };
 
@@ -126,7 +126,8 @@ static fm_status product_of(const struct fm_problem *p, struct product *out, str
                        fm_dtype_name((enum fm_dtype)p->operand[RIGHT].dtype));
     for (int flip = 1; flip >= 0; flip--) {
         int left = flip ? RIGHT : LEFT, right = flip ? LEFT : RIGHT;
-        *out = (struct product){ .left = left, .right = right, .batch = y->ndim == 3 ? (int32_t)y->size[0] : 1 };
+        *out = (struct product){ .left = left, .right = right, .batch = y->ndim == 3 ? (int32_t)y->size[0] : 1,
+                                 .compute = p->attr->tf32 ? FM_LT_COMPUTE_32F_FAST_TF32 : FM_LT_COMPUTE_32F };
         if (matrix_of(y, flip, true, &out->d) && matrix_of(&p->operand[left], flip, false, &out->a) &&
             matrix_of(&p->operand[right], flip, false, &out->b))
             return FM_OK;
@@ -164,7 +165,7 @@ static int describe(const struct fm_lt_api *lt, const struct product *p, const v
 {
     static const int32_t epilogue = FM_LT_EPILOGUE_BIAS;
     int32_t op_a = p->a.op, op_b = p->b.op;
-    int status = lt->desc_create(&o->desc, FM_LT_COMPUTE_32F, FM_LT_R_32F);
+    int status = lt->desc_create(&o->desc, p->compute, FM_LT_R_32F);
     if (!status) status = lt->desc_set(o->desc, FM_LT_DESC_TRANSA, &op_a, sizeof op_a);
     if (!status) status = lt->desc_set(o->desc, FM_LT_DESC_TRANSB, &op_b, sizeof op_b);
     if (!status && bias) status = lt->desc_set(o->desc, FM_LT_DESC_EPILOGUE, &epilogue, sizeof epilogue);

@@ -4,7 +4,7 @@
  *   any other                         cuBLAS's: 32 MiB on compute capability 9.0, else 8 MiB + 128 KiB. PyTorch keeps it
  *                                     for each handle and stream; here it is taken for the time of each call
  *
- * f32 is computed in f32, not in TF32: PyTorch's default for products. Operands are row- or column-dense with any
+ * f32 is computed in f32, PyTorch's default for products, and in TF32 where the problem says so. Operands are row- or column-dense with any
  * distance between rows, as in cuBLAS; anything else is FM_UNSUPPORTED. */
 #ifndef FM_PROBES_BACKENDS_CUDA_MATMUL_H
 #define FM_PROBES_BACKENDS_CUDA_MATMUL_H

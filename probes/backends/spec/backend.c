@@ -126,6 +126,8 @@ static fm_status spec_candidates(struct fm_backend *b, const struct fm_problem *
     struct fm_workspace_entry entry = { .key = fm_problem_key(problem) };
     struct fm_err why = { 0 };
     *out = (struct fm_candidates){ 0 };
+    if (problem->attr->tf32 && b->capability < FM_SPEC_CAPABILITY_TF32)
+        return FM_FAIL(err, FM_UNSUPPORTED, "TF32 needs compute capability 8.0; this is sm_%d", b->capability);
     if (problem->kernel == FM_K_MATMUL) matmul_candidates(problem, out);
     if (problem->kernel != FM_K_CONV && problem->kernel != FM_K_CONV_DGRAD && problem->kernel != FM_K_CONV_WGRAD) return FM_OK;
     const struct fm_workspace_entry *known = fm_workspaces_find(&b->known, entry.key);

@@ -34,6 +34,7 @@ void fm_spec_conv(const struct fm_problem *p, struct fm_spec_conv *out)
     const struct fm_operand *x = a, *w = b, *y = result;
     bool transposed = p->attr->transposed;
     *out = (struct fm_spec_conv){ .dtype = (enum fm_dtype)a->dtype, .dims = a->ndim };
+    out->fp32 = out->dtype == FM_F32 && !p->attr->tf32;
     switch (p->kernel) {
     case FM_K_CONV_DGRAD:           /* dx from g, w */
         out->pass = transposed ? FM_SPEC_FORWARD : FM_SPEC_DGRAD;

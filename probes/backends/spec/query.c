@@ -167,11 +167,12 @@ static cudnnBackendDescriptor_t graph_of(struct question *q, const struct fm_spe
 struct list {
     const struct fm_spec_device *device;
     cudnnBackendDescriptor_t graph;
+    bool no_tensor_cores;
     struct fm_candidates *out;
     int64_t least_bytes;                /* of those taken so far; INT64_MAX: none */
 };
 
-struct engine { int64_t index, bytes; bool down_convert, builds; };
+struct engine { int64_t index, bytes; bool down_convert, tensor_core, builds; };
 
 static struct engine look_at(const struct list *l, cudnnBackendDescriptor_t config)
 {
@@ -187,7 +188,10 @@ static struct engine look_at(const struct list *l, cudnnBackendDescriptor_t conf
         n = 0;
         (void)cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
                                        CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &n, notes);
-        for (int64_t i = 0; i < n; i++) e.down_convert |= notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS;
+        for (int64_t i = 0; i < n; i++) {
+            e.down_convert |= notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS;
+            e.tensor_core |= notes[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
+        }
     }
     put(&q, plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
     put(&q, plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, l->device->description);
@@ -202,7 +206,7 @@ static struct engine look_at(const struct list *l, cudnnBackendDescriptor_t conf
 /* the last place is kept for the least of all */
 static void take(struct list *l, const struct engine *e, char list_name, int64_t rank)
 {
-    if (!e->builds || e->down_convert || e->bytes >= l->least_bytes) return;
+    if (!e->builds || e->down_convert || (e->tensor_core && l->no_tensor_cores) || e->bytes >= l->least_bytes) return;
     uint32_t at = l->out->count < FM_MAX_CANDIDATES ? l->out->count++ : FM_MAX_CANDIDATES - 1;
     struct fm_candidate *c = &l->out->item[at];
     l->least_bytes = c->workspace_bytes = e->bytes;
@@ -249,7 +253,8 @@ fm_status fm_spec_conv_candidates(const struct fm_spec_device *device, const str
 {
     struct question q = { 0 };
     *out = (struct fm_candidates){ 0 };
-    struct list l = { .device = device, .graph = graph_of(&q, conv), .out = out, .least_bytes = INT64_MAX };
+    struct list l = { .device = device, .graph = graph_of(&q, conv), .no_tensor_cores = conv->fp32, .out = out,
+                      .least_bytes = INT64_MAX };
     fm_status status = q.status == CUDNN_STATUS_SUCCESS ? FM_OK : told(q.at, q.status, FM_FAILED, err);
     if (status == FM_OK) status = take_list(&l, CUDNN_HEUR_MODE_A, 'A', err);
     if (status == FM_OK && l.least_bytes > 0) status = take_list(&l, CUDNN_HEUR_MODE_FALLBACK, 'F', err);

@@ -4,7 +4,8 @@
  * or GPU is touched, convolutions alone are asked about, and their engines are precompiled, so that none is needed.
  *
  * The candidates of a convolution are what PyTorch 2.6 would go through with benchmark off (rule 39): cuDNN's heuristics
- * (mode A, then its fallback list), without engines that convert inputs down, in order. Those that need at least as much
+ * (mode A, then its fallback list), without engines that convert inputs down and, for f32 that is not to be TF32, those on
+ * tensor cores, in order. Those that need at least as much
  * workspace as an earlier one are left out: where the earlier did not fit they do not either. No engine: FM_UNSUPPORTED.
  * A product with bias is cuBLASLt's with its 1 MiB (rule 46); what else PyTorch runs takes no workspace here. */
 #ifndef FM_PROBES_BACKENDS_SPEC_SPEC_H
@@ -14,6 +15,9 @@
 
 /* the least that the cuDNN of CUDA 13 plans for; sm_70 has engines in cuDNN up to 9.10 for CUDA 12 */
 #define FM_SPEC_CAPABILITY_MIN 75
+
+/* the first whose tensor cores take TF32 */
+#define FM_SPEC_CAPABILITY_TF32 80
 
 extern const struct fm_backend_ops fm_backend_spec;
 

@@ -20,6 +20,9 @@ size_t cublasLtGetVersion(void) { return 130001; }
 size_t cublasLtGetCudartVersion(void) { return (size_t)fake_option("cudart", 13000); }
 
 static int objects;     /* alive */
+static int compute_asked;
+EXPORT int fake_lt_compute(void);
+int fake_lt_compute(void) { return compute_asked; }
 EXPORT int fake_lt_objects(void);
 int fake_lt_objects(void) { return objects; }
 
@@ -46,7 +49,8 @@ FUNCTION(cublasLtDestroy, void *handle) { return handle ? 0 : 7; }
 
 FUNCTION(cublasLtMatmulDescCreate, void **out, int compute, int scale)
 {
-    if (compute != FM_LT_COMPUTE_32F || scale != FM_LT_R_32F) return FM_LT_NOT_SUPPORTED;
+    if ((compute != FM_LT_COMPUTE_32F && compute != FM_LT_COMPUTE_32F_FAST_TF32) || scale != FM_LT_R_32F) return FM_LT_NOT_SUPPORTED;
+    compute_asked = compute;
     *out = make(sizeof(struct desc));
     return 0;
 }
