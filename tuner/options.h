@@ -4,7 +4,7 @@
  * the same key of the file. Everything unknown, given twice, out of range or with something behind it is FM_INVALID
  * (exit code 2) with the place, what is wrong and the nearest valid name:
  *
- *     --precision: unknown value 'fp23'; did you mean 'fp32'? (fp32,fp16,bf16)
+ *     --precision: unknown value 'fp23'; did you mean 'fp32'? (fp32,tf32,fp16,bf16)
  *     config.yaml:14:16: checkpoint: unknown value 'block'; did you mean 'blocks'? (...)
  *
  * Axes are lists: cells are the product of workloads, settings and strategy values. What is in the lists is canonical
