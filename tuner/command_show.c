@@ -28,6 +28,8 @@ fm_status fm_command_show(const struct fm_options *o, struct fm_err *err)
     fm_status status;
     if (o->command == FM_COMMAND_SHOW_WORKLOADS) {
         status = fm_show_workloads(&text, o->json, err);
+    } else if (o->layers + o->yaml + o->json > 1) {
+        status = FM_FAIL(err, FM_INVALID, "show workload: --layers, --yaml and --json are three forms; give one of them");
     } else {
         status = settings_of(o, &settings, err);
         if (status == FM_OK)

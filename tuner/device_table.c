@@ -87,8 +87,10 @@ static bool add_device(cJSON *list, const struct fm_gpus *gpus, const struct fm_
 
 static fm_status write_json(const struct fm_gpus *gpus, struct fm_buf *out, struct fm_err *err)
 {
-    cJSON *root = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(root, "devices");
-    bool good = list != NULL;
+    cJSON *root = cJSON_CreateObject();
+    bool good = cJSON_AddStringToObject(root, "schema", "fillmark.known_devices/1") != NULL;
+    cJSON *list = good ? cJSON_AddArrayToObject(root, "devices") : NULL;
+    good = list != NULL;
     for (size_t i = 0; i < gpus->count && good; i++) good = add_device(list, gpus, &gpus->item[i]);
     char *text = good ? cJSON_Print(root) : NULL;
     if (text) fm_buf_printf(out, "%s\n", text);

@@ -178,14 +178,17 @@ static bool device_json(const struct fm_reply *d, cJSON *o)
     return good;
 }
 
-static fm_status write_json(const struct inventory *all, struct fm_buf *out, struct fm_err *err)
+static fm_status write_json(const struct inventory *all, const char *no_cpu, struct fm_buf *out, struct fm_err *err)
 {
-    cJSON *root = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(root, "devices");
-    bool good = list != NULL;
+    cJSON *root = cJSON_CreateObject();
+    bool good = cJSON_AddStringToObject(root, "schema", "fillmark.devices/1") != NULL;
+    cJSON *list = good ? cJSON_AddArrayToObject(root, "devices") : NULL;
+    good = list != NULL;
     for (size_t i = 0; good && i < all->count; i++) {
         cJSON *o = cJSON_CreateObject();
         good = o && cJSON_AddItemToArray(list, o) && device_json(all->session[i].device, o);
     }
+    if (good && no_cpu[0]) good = cJSON_AddStringToObject(root, "no_cpu", no_cpu) != NULL;
     if (good && all->no_gpu[0]) good = cJSON_AddStringToObject(root, "no_gpu", all->no_gpu) != NULL;
     char *text = good ? cJSON_Print(root) : NULL;
     if (text) fm_buf_printf(out, "%s\n", text);
@@ -210,7 +213,7 @@ fm_status fm_devices_show(int64_t threads, bool json, struct fm_buf *out, struct
     if (all->count == 0) {              /* not even the CPU: that is the failure */
         if (err) *err = no_cpu;
     } else {
-        status = json ? write_json(all, out, err) : FM_OK;
+        status = json ? write_json(all, no_cpu.text, out, err) : FM_OK;
         for (size_t i = 0; !json && i < all->count; i++) write_device(all->session[i].device, out);
         if (!json && no_cpu.text[0]) fm_buf_printf(out, "no CPU device: %s\n", no_cpu.text);
         if (!json && all->no_gpu[0]) fm_buf_printf(out, "no NVIDIA GPU: %s\n", all->no_gpu);

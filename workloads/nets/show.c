@@ -224,7 +224,7 @@ fm_status fm_show_workload(const struct fm_settings *settings, struct fm_buf *ou
     fm_status status = fm_settings_build(settings, 1, 0, &graph, err);
     if (status == FM_OK) status = check_shown(&graph, err);
     if (status == FM_OK && json) {
-        fm_buf_putc(out, '{');
+        fm_buf_puts(out, "{\"schema\": \"fillmark.workload/1\", ");
         put_key(out, "workload", w->name);
         fm_buf_puts(out, ", ");
         put_settings_json(out, settings);
