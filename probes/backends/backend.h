@@ -41,7 +41,7 @@ struct fm_device_info {
 struct fm_launch {
     struct fm_problem problem;
     void *const *address;               /* of each operand's storage (its first byte); NULL if absent */
-    void *workspace;                    /* NULL if 0 bytes; 64-byte aligned */
+    void *workspace;                    /* the candidate's, or what is kept for the library; NULL if 0 bytes; 64-byte aligned */
     int64_t workspace_bytes;
     uint32_t candidate;                 /* index into the candidates */
     uint64_t seed;

@@ -85,9 +85,11 @@ fm_status fm_planner_run(struct fm_planner *planner, const struct fm_program *pr
     return status;
 }
 
-static int64_t smallest_workspace(const struct fm_workspaces *workspaces, uint64_t key)
+/* the smallest that the call can take; *kept_bytes: what stays after it */
+static int64_t call_workspace(const struct fm_workspaces *workspaces, uint64_t key, int64_t *kept_bytes)
 {
     const struct fm_workspace_entry *entry = workspaces && key ? fm_workspaces_find(workspaces, key) : NULL;
+    if (entry && entry->candidates.kept_bytes > *kept_bytes) *kept_bytes = entry->candidates.kept_bytes;
     if (!entry || !entry->candidates.count) return 0;
     int64_t least_bytes = INT64_MAX;
     for (uint32_t i = 0; i < entry->candidates.count; i++)
@@ -97,13 +99,16 @@ static int64_t smallest_workspace(const struct fm_workspaces *workspaces, uint64
 
 int64_t fm_plan_least_bytes(const struct fm_program *p, const struct fm_workspaces *workspaces)
 {
-    int64_t live_bytes = 0, least_bytes = 0;
+    int64_t live_bytes = 0, least_bytes = 0, kept_bytes[2] = { 0 };
+    bool autograd = false;
     for (size_t i = 0; i < p->instr_count; i++) {
         const struct fm_instr *instr = &p->instr[i];
         int64_t call_bytes = 0;
         if (instr->kind == FM_ALLOC) live_bytes += fm_counted_bytes(&p->storage[instr->a]);
         else if (instr->kind == FM_FREE) live_bytes -= fm_counted_bytes(&p->storage[instr->a]);
-        else if (instr->kind == FM_CALL) call_bytes = smallest_workspace(workspaces, p->call[instr->a].key);
+        else if (instr->kind == FM_PHASE) autograd = instr->a == FM_PHASE_BACKWARD;
+        else if (instr->kind == FM_CALL) call_bytes = call_workspace(workspaces, p->call[instr->a].key, &kept_bytes[autograd]);
+        call_bytes += kept_bytes[0] + kept_bytes[1];
         if (live_bytes + call_bytes > least_bytes) least_bytes = live_bytes + call_bytes;
     }
     return least_bytes;

@@ -86,6 +86,23 @@ static void replay_move(struct fm_replay *r, uint32_t to, uint32_t from)
     r->block[from] = FM_BLOCK_NONE;
 }
 
+/* what a library keeps for the thread, at its first call */
+static fm_status keep_workspace(struct fm_replay *r, uint32_t instr, int64_t bytes, struct fm_peak *peak, struct fm_err *err)
+{
+    const struct fm_allocator_stats *stats = fm_allocator_get_stats(r->allocator);
+    uint32_t *block = &r->kept[r->autograd].block;
+    if (r->kept[r->autograd].bytes >= bytes) return FM_OK;
+    r->live_bytes[FM_BREAKDOWN_WORKSPACE] -= fm_allocator_block_bytes(r->allocator, *block);
+    fm_allocator_free(r->allocator, *block);
+    r->kept[r->autograd].bytes = 0;
+    fm_status status = fm_allocator_alloc(r->allocator, bytes, 0, block, err);
+    if (status != FM_OK) return oom(r, instr, bytes, status);
+    r->kept[r->autograd].bytes = bytes;
+    r->live_bytes[FM_BREAKDOWN_WORKSPACE] += fm_allocator_block_bytes(r->allocator, *block);
+    note_peak(r, stats, peak, instr);
+    return FM_OK;
+}
+
 /* the first candidate whose workspace can be allocated (rules 39-41) */
 static fm_status take_workspace(struct fm_replay *r, uint32_t instr, struct fm_replay_launch *launch, uint32_t *block,
                                 struct fm_peak *peak, struct fm_err *err)
@@ -99,7 +116,14 @@ static fm_status take_workspace(struct fm_replay *r, uint32_t instr, struct fm_r
                        fm_kernel_name((enum fm_kernel)call->kernel));
     if (entry->unsupported)
         return FM_FAIL(err, FM_UNSUPPORTED, "%s: %s", r->program->names + call->label, entry->reason);
-    fm_status status = FM_OK;
+    int64_t kept_bytes = entry->candidates.kept_bytes;
+    fm_status status = kept_bytes > 0 ? keep_workspace(r, instr, kept_bytes, peak, err) : FM_OK;
+    if (status != FM_OK) return status;
+    if (kept_bytes > 0 && !entry->candidates.count) {
+        launch->workspace_bytes = kept_bytes;
+        launch->workspace_address = fm_allocator_address(r->allocator, r->kept[r->autograd].block);
+        if (kept_bytes > peak->workspace_bytes) peak->workspace_bytes = kept_bytes;
+    }
     for (uint32_t i = 0; i < entry->candidates.count; i++) {
         int64_t bytes = entry->candidates.item[i].workspace_bytes;
         bool last = i + 1 == entry->candidates.count;
@@ -160,6 +184,7 @@ fm_status fm_replay_section(struct fm_replay *r, enum fm_section section, struct
             if (r->loss) status = r->loss(r->context, r, instr->a, err);
             break;
         case FM_PHASE:
+            r->autograd = instr->a == FM_PHASE_BACKWARD;
             if (r->phase) r->phase(r->context, (enum fm_phase)instr->a);
             break;
         }
@@ -171,6 +196,8 @@ uint64_t fm_replay_state_hash(const struct fm_replay *r)
 {
     for (size_t s = 0; s < r->program->storage_count; s++)
         if (r->block[s] != FM_BLOCK_NONE) fm_allocator_set_tag(r->allocator, r->block[s], (uint32_t)s + 1);
+    for (uint32_t k = 0; k < 2; k++)
+        if (r->kept[k].bytes) fm_allocator_set_tag(r->allocator, r->kept[k].block, (uint32_t)r->program->storage_count + 1 + k);
     return fm_allocator_state_hash(r->allocator);
 }
 

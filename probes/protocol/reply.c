@@ -106,6 +106,7 @@ static const struct fm_field answer_fields[] = {
     { "unsupported", FM_FIELD_BOOL, .in = FM_FIELD_IN_ALL, .offset = offsetof(struct fm_answer, unsupported) },
     { "reason", FM_FIELD_TEXT, true, .in = FM_FIELD_IN_ALL, .offset = offsetof(struct fm_answer, reason),
       .bytes = sizeof ((struct fm_answer *)0)->reason },
+    { "kept_bytes", FM_FIELD_I64, .in = FM_FIELD_IN_ALL, .offset = offsetof(struct fm_answer, kept_bytes), .max = INT64_MAX },
     { "candidates", FM_FIELD_OTHER, .in = FM_FIELD_IN_ALL, .other = &candidates_field },
     { .name = NULL },
 };

@@ -85,7 +85,8 @@ static fm_status lower_request(const struct fm_request *request, struct fm_progr
 
 static void copy_answer(const struct fm_workspace_entry *entry, struct fm_answer *out)
 {
-    *out = (struct fm_answer){ .key = entry->key, .unsupported = entry->unsupported, .count = entry->candidates.count };
+    *out = (struct fm_answer){ .key = entry->key, .unsupported = entry->unsupported, .count = entry->candidates.count,
+                               .kept_bytes = entry->candidates.kept_bytes };
     (void)snprintf(out->reason, sizeof out->reason, "%s", entry->reason);
     for (uint32_t i = 0; i < entry->candidates.count; i++) {
         out->candidate[i].bytes = entry->candidates.item[i].workspace_bytes;

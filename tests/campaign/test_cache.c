@@ -45,6 +45,8 @@ static struct fm_workspace_entry entry_of(uint64_t key)
         (void)snprintf(e.reason, sizeof e.reason, "no %d of this", (int)key);
         return e;
     }
+    e.candidates.kept_bytes = (int64_t)(fm_rng_u64(1, 99, key) >> (key % 64));
+    if (e.candidates.kept_bytes < 0) e.candidates.kept_bytes = 0;
     e.candidates.count = (uint32_t)(key % (FM_MAX_CANDIDATES + 1));
     for (uint32_t i = 0; i < e.candidates.count; i++) {
         e.candidates.item[i].workspace_bytes = (int64_t)(fm_rng_u64(1, 1 + i, key) >> 2);
@@ -60,6 +62,7 @@ static void assert_entry(const struct fm_workspaces *table, const struct fm_work
     assert_non_null(found);
     assert_int_equal(found->unsupported, e->unsupported);
     assert_string_equal(found->reason, e->reason);
+    assert_true(found->candidates.kept_bytes == e->candidates.kept_bytes);
     assert_int_equal(found->candidates.count, e->candidates.count);
     for (uint32_t i = 0; i < e->candidates.count; i++) {
         assert_int_equal(found->candidates.item[i].workspace_bytes, e->candidates.item[i].workspace_bytes);
@@ -187,10 +190,10 @@ static void lines_of_another_version(void **state)
 {
     (void)state;
     static const char *const bodies[] = {
-        "0000000000000001", "0000000000000001\tc", "0000000000000001\tx\t0", "0000000000000001\tcc\t0", "0000000000000001\tc\t-1",
-        "0000000000000001\tc\t9\t1\ta", "0000000000000001\tc\t1\t-5\ta", "0000000000000001\tc\t1\t5", "0000000000000001\tc\t1\tfive\ta",
-        "0000000000000001\tc\t1\t5\ta\tmore", "0000000000000001\tc\tone", "1\tc\t0", "000000000000000g\tc\t0", "0000000000000001\tu", "",
-        "0000000000000001\tc\t1\t99999999999999999999\ta", "0000000000000001\tu\ta\tb", "{\"key\":1}",
+        "0000000000000001", "0000000000000001\tw", "0000000000000001\tx\t0", "0000000000000001\tww\t0\t0", "0000000000000001\tw\t0\t-1",
+        "0000000000000001\tw\t0\t9\t1\ta", "0000000000000001\tw\t0\t1\t-5\ta", "0000000000000001\tw\t0\t1\t5", "0000000000000001\tw\t0\t1\tfive\ta",
+        "0000000000000001\tw\t0\t1\t5\ta\tmore", "0000000000000001\tw\t0\tone", "1\tw\t0\t0", "000000000000000g\tw\t0\t0", "0000000000000001\tu", "",
+        "0000000000000001\tw\t0\t1\t99999999999999999999\ta", "0000000000000001\tu\ta\tb", "0000000000000001\tw\t-1\t0", "0000000000000001\tw\t0", "0000000000000001\tc\t0", "{\"key\":1}",
     };
     struct fm_buf text = FM_BUF(1 << 16);
     struct fm_workspaces table;

@@ -143,6 +143,7 @@ static void any_answers(struct fm_draw *draw, struct fm_reply *out)
         answer->key = fm_draw_u64(draw);
         answer->unsupported = coin(draw);
         any_text(draw, 0, answer->reason, sizeof answer->reason);
+        answer->kept_bytes = any_int(draw, 0, INT64_MAX);
         answer->count = (uint32_t)fm_draw_below(draw, FM_ANSWER_CANDIDATES + 1);
         for (uint32_t i = 0; i < answer->count; i++) {
             answer->candidate[i].bytes = any_int(draw, 0, INT64_MAX);
@@ -246,7 +247,7 @@ static bool same_measured(const struct fm_measured *a, const struct fm_measured 
 static bool same_answer(const struct fm_answer *a, const struct fm_answer *b)
 {
     bool same = a->key == b->key && a->unsupported == b->unsupported && strcmp(a->reason, b->reason) == 0 &&
-                a->count == b->count;
+                a->kept_bytes == b->kept_bytes && a->count == b->count;
     for (uint32_t i = 0; same && i < a->count; i++)
         same =
             a->candidate[i].bytes == b->candidate[i].bytes && strcmp(a->candidate[i].what, b->candidate[i].what) == 0;

@@ -35,7 +35,7 @@ static const char done_line[] =
     "ns\":1,"
     "\"wall_ns\":2,\"stop_reason\":\"count\"}";
 static const char answers_line[] = "{\"v\":1,\"id\":7,\"req\":\"workspaces\",\"outcome\":\"ok\",\"answers\":[{\"key\":"
-                                   "\"00000000000000ff\",\"unsupported\":false,"
+                                   "\"00000000000000ff\",\"unsupported\":false,\"kept_bytes\":0,"
                                    "\"candidates\":[{\"bytes\":5,\"what\":\"gemm\"}]}]}";
 static const char device_line[] =
     "{\"v\":1,\"id\":7,\"req\":\"inventory\",\"outcome\":\"ok\",\"device\":{\"id\":\"cpu\",\"name\":\"a processor\","
@@ -184,6 +184,8 @@ static const struct change bad_replies[] = {
     { done_line, "\"failed_in_val\":false,", "", "failed_in_val: missing" },
     { done_line, "\"probe\"", "\"workspaces\"", "program: a field that" },
     { answers_line, "{\"key\":\"00000000000000ff\",", "{", "answers[0].key: missing" },
+    { answers_line, "\"kept_bytes\":0,", "", "answers[0].kept_bytes: missing" },
+    { answers_line, "\"kept_bytes\":0,", "\"kept_bytes\":-1,", "answers[0].kept_bytes: -1" },
     { answers_line, "\"bytes\":5,", "", "answers[0].candidates[0]: not an object of bytes" },
     { answers_line, "\"bytes\":5", "\"bytes\":5,\"bytes\":5", "answers[0].candidates[0]: not an object of bytes" },
     { answers_line, "\"bytes\":5", "\"bytes\":-5", "answers[0].candidates[0].bytes: -5" },

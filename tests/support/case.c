@@ -278,6 +278,8 @@ static fm_status launch(struct fm_case *c, const struct fm_backend_ops *ops, str
         run.candidate = c->candidate;
         run.workspace_bytes = candidates.item[c->candidate].workspace_bytes;
         memcpy(c->what, candidates.item[c->candidate].what, sizeof c->what);
+    } else {
+        run.workspace_bytes = candidates.kept_bytes;
     }
     c->workspace_bytes = run.workspace_bytes;
     if (!block_open(workspace, run.workspace_bytes)) return FM_FAIL(err, FM_NOMEM, "workspace");

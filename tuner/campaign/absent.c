@@ -1,14 +1,9 @@
 #include "tuner/campaign/absent.h"
 
-#include "probes/memory/replay.h"
-#include "tuner/base/memory.h"
+#include "workloads/program/pytorch.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* :4096:8 on sm_90, :4096:2:16:8 elsewhere (CublasHandlePool.cpp) */
-#define BLAS_BYTES_SM90 (INT64_C(4096) * 8 * 1024)
-#define BLAS_BYTES (INT64_C(4096) * 2 * 1024 + INT64_C(16) * 8 * 1024)
 
 fm_status fm_absent_describe(struct fm_session *s, struct fm_err *err)
 {
@@ -61,35 +56,14 @@ fm_status fm_absent_can_train(const struct fm_gpu *gpu, const struct fm_cell *ce
     return FM_FAIL(err, FM_UNSUPPORTED, "%s: sm_%d does not compute in %s, by the device table", gpu->name, gpu->capability, precision);
 }
 
-/* ---- cuBLAS ---- */
-
-/* before instruction `at` of TRAIN_FIRST */
-static fm_status insert_alloc(struct fm_program *p, size_t at, int64_t bytes, struct fm_err *err)
+fm_status fm_absent_workspaces(const struct fm_program *p, const struct fm_gpu *gpu, struct fm_workspaces *table, struct fm_err *err)
 {
-    struct fm_storage storage = { .bytes = bytes, .label = fm_program_name(p, "cublas.workspace"),
-                                  .kind = FM_BREAKDOWN_WORKSPACE, .dtype = FM_BOOL };
-    uint32_t id = fm_program_storage(p, storage);
-    struct fm_instr *grown = p->failed ? NULL : fm_grow(p->instr, &p->instr_room, p->instr_count + 1, sizeof *grown);
-    if (!grown) return FM_FAIL(err, FM_NOMEM, "cuBLAS' workspace");
-    p->instr = grown;
-    memmove(&grown[at + 1], &grown[at], (p->instr_count - at) * sizeof *grown);
-    grown[at] = (struct fm_instr){ .kind = FM_ALLOC, .a = id };
-    p->instr_count++;
-    for (int s = FM_SECTION_TRAIN_FIRST + 1; s <= FM_SECTION_COUNT; s++) p->section[s]++;
-    return FM_OK;
-}
-
-fm_status fm_absent_add_blas(struct fm_program *p, int capability, struct fm_err *err)
-{
-    int64_t bytes = capability == 90 ? BLAS_BYTES_SM90 : BLAS_BYTES;
-    bool has[FM_PHASE_COUNT] = { false };
-    uint32_t phase = FM_PHASE_FORWARD;
-    for (size_t i = p->section[FM_SECTION_TRAIN_FIRST]; i < p->section[FM_SECTION_TRAIN_FIRST + 1]; i++) {
-        struct fm_instr instr = p->instr[i];
-        if (instr.kind == FM_PHASE) phase = instr.a;
-        if (instr.kind != FM_CALL || p->call[instr.a].kernel != FM_K_MATMUL || phase >= FM_PHASE_COUNT || has[phase]) continue;
-        has[phase] = true;
-        fm_status status = insert_alloc(p, i++, bytes, err);
+    for (uint32_t i = 0; i < p->call_count; i++) {
+        struct fm_workspace_entry entry = { .key = p->call[i].key };
+        if (!entry.key || fm_workspaces_find(table, entry.key)) continue;
+        struct fm_problem problem = fm_program_problem(p, i);
+        if (problem.kernel == FM_K_MATMUL) fm_pytorch_product(&problem, gpu->capability, &entry.candidates);
+        fm_status status = fm_workspaces_add(table, &entry, err);
         if (status != FM_OK) return status;
     }
     return FM_OK;

@@ -17,8 +17,9 @@ void fm_absent_answered(struct fm_session *session, const struct fm_reply *inven
 /* FM_UNSUPPORTED: the table says that the device has no such type; known without cuDNN */
 fm_status fm_absent_can_train(const struct fm_gpu *gpu, const struct fm_cell *cell, struct fm_err *err) FM_MUST_USE;
 
-/* cuBLAS' workspaces, as PyTorch 2.6 takes and keeps them (rule 46): one for the thread of the forward pass, one for
- * autograd's, each at its first matrix product. Both become instructions of TRAIN_FIRST. */
-fm_status fm_absent_add_blas(struct fm_program *program, int capability, struct fm_err *err) FM_MUST_USE;
+/* What is known of a program's workspaces without cuDNN: those of products (rule 46), and none for convolutions. Adds the
+ * problems that the table has not. */
+fm_status fm_absent_workspaces(const struct fm_program *program, const struct fm_gpu *gpu, struct fm_workspaces *table,
+                               struct fm_err *err) FM_MUST_USE;
 
 #endif

@@ -43,7 +43,7 @@ static void write_text(const char *text, struct fm_buf *out)
     for (; *text; text++) fm_buf_putc(out, (unsigned char)*text < ' ' ? ' ' : *text);
 }
 
-/* key u reason | key c n bytes what bytes what ... (tab between) */
+/* key u reason | key w kept n bytes what bytes what ... (tab between) */
 static void write_entry(const struct fm_workspace_entry *entry, struct fm_buf *out)
 {
     fm_buf_printf(out, "%016" PRIx64, entry->key);
@@ -52,7 +52,7 @@ static void write_entry(const struct fm_workspace_entry *entry, struct fm_buf *o
         write_text(entry->reason, out);
         return;
     }
-    fm_buf_printf(out, "\tc\t%u", entry->candidates.count);
+    fm_buf_printf(out, "\tw\t%" PRId64 "\t%u", entry->candidates.kept_bytes, entry->candidates.count);
     for (uint32_t i = 0; i < entry->candidates.count; i++) {
         fm_buf_printf(out, "\t%" PRId64 "\t", entry->candidates.item[i].workspace_bytes);
         write_text(entry->candidates.item[i].what, out);
@@ -104,7 +104,8 @@ static bool read_entry(char *line, struct fm_workspace_entry *out)
         (void)snprintf(out->reason, sizeof out->reason, "%s", value);
         return !at;
     }
-    if (strcmp(kind, "c") != 0 || !read_count(value, FM_MAX_CANDIDATES, &count)) return false;
+    if (strcmp(kind, "w") != 0 || !read_count(value, INT64_MAX, &out->candidates.kept_bytes)) return false;
+    if (!read_count(field(&at), FM_MAX_CANDIDATES, &count)) return false;
     out->candidates.count = (uint32_t)count;
     for (uint32_t i = 0; i < out->candidates.count; i++) {
         char *bytes = field(&at), *what = field(&at);

@@ -154,7 +154,8 @@ static fm_status store_answers(struct fm_session *s, const struct fm_reply *repl
 {
     for (size_t i = 0; i < reply->answers; i++) {
         const struct fm_answer *a = &reply->answer[i];
-        struct fm_workspace_entry entry = { .key = a->key, .unsupported = a->unsupported, .candidates.count = a->count };
+        struct fm_workspace_entry entry = { .key = a->key, .unsupported = a->unsupported,
+                                            .candidates = { .count = a->count, .kept_bytes = a->kept_bytes } };
         (void)snprintf(entry.reason, sizeof entry.reason, "%s", a->reason);
         for (uint32_t k = 0; k < a->count && k < FM_MAX_CANDIDATES; k++) {
             entry.candidates.item[k].workspace_bytes = a->candidate[k].bytes;
@@ -212,10 +213,9 @@ static fm_status plan(struct fm_session *s, const struct fm_cell *cell, struct f
     bool bare = is_none(s) || s->without_workspaces;
     if (status == FM_OK && !bare) status = learn_workspaces(s, cell, batch, err);
     if (status == FM_OK && !verdict_only) out->program = fm_program_hash(&s->program);
-    if (status == FM_OK && s->config.gpu && strcmp(cell->value[FM_STRATEGY_ACCOUNTING], "eager") == 0)
-        status = fm_absent_add_blas(&s->program, s->config.gpu->capability, err);
+    if (status == FM_OK && s->without_workspaces) status = fm_absent_workspaces(&s->program, s->config.gpu, &s->workspaces, err);
     if (status != FM_OK) return status;
-    const struct fm_workspaces *workspaces = bare ? NULL : &s->workspaces;
+    const struct fm_workspaces *workspaces = is_none(s) ? NULL : &s->workspaces;
     status = fm_planner_run(&s->planner, &s->program, workspaces, s->capacity_bytes, &out->plan, err);
     if (status != FM_OK) return status;
     out->least_bytes = fm_plan_least_bytes(&s->program, workspaces);

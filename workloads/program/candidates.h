@@ -19,7 +19,10 @@ struct fm_candidate {
 };
 
 struct fm_candidates {
-    uint32_t count;                     /* 0: needs no workspace and no choice */
+    uint32_t count;                     /* 0: needs no workspace of its own and no choice */
+    /* What a library keeps for each thread that calls it, from the first call on: one block for forward (and the optimizer),
+     * one for backward. A call without candidates of its own computes in it. 0: nothing (rule 46). */
+    int64_t kept_bytes;
     struct fm_candidate item[FM_MAX_CANDIDATES];
 };
 

@@ -2,13 +2,11 @@
 
 #include "tuner/base/hash.h"
 #include "tuner/base/memory.h"
+#include "workloads/program/pytorch.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define LT_BYTES (INT64_C(1) << 20)
-#define CUBLAS_BYTES INT64_C(8519680)           /* :4096:2:16:8, in KiB: 2 x 4096 + 8 x 16 */
-#define CUBLAS_BYTES_SM90 (INT64_C(32) << 20)
 #define ALIGN_MAX 256
 
 enum { OUT, LEFT, RIGHT, BIAS };
@@ -72,24 +70,6 @@ static int type_of(uint8_t dtype)
     }
 }
 
-/* the same row vector for every row */
-static bool is_row(const struct fm_operand *o)
-{
-    for (int d = 0; d < o->ndim - 1; d++)
-        if (o->size[d] > 1 && o->stride[d] != 0) return false;
-    return o->size[o->ndim - 1] <= 1 || o->stride[o->ndim - 1] == 1;
-}
-
-/* cuBLASLt's epilogue adds it: PyTorch's addmm with a vector takes that way */
-static bool bias_in_epilogue(const struct fm_problem *p)
-{
-    if (p->n_in < 3 || p->operand[BIAS].storage == FM_NONE) return false;
-    const struct fm_operand *y = &p->operand[OUT], *bias = &p->operand[BIAS];
-    bool row_dense = y->size[1] == 1 || y->stride[1] == 1;
-    return y->ndim == 2 && y->size[0] > 1 && y->size[1] > 1 && row_dense && is_row(bias) && bias->dtype == y->dtype &&
-           p->attr->alpha == 1;
-}
-
 /* The operand, or its transpose if `flip`, as a column-major matrix of the wanted sizes; false: no such. */
 static bool matrix_of(const struct fm_operand *o, bool flip, bool output, struct matrix *out)
 {
@@ -141,10 +121,7 @@ fm_status fm_cuda_matmul_candidates(const struct fm_cuda *c, const struct fm_pro
     *out = (struct fm_candidates){ 0 };
     fm_status status = product_of(p, &product, err);
     if (status != FM_OK) return status;
-    bool epilogue = bias_in_epilogue(p);
-    out->count = 1;
-    out->item[0].workspace_bytes = epilogue ? LT_BYTES : c->sm == 90 ? CUBLAS_BYTES_SM90 : CUBLAS_BYTES;
-    (void)snprintf(out->item[0].what, sizeof out->item[0].what, epilogue ? "cublasLt" : "cublas");
+    fm_pytorch_product(p, c->sm, out);
     return FM_OK;
 }
 
@@ -246,7 +223,7 @@ fm_status fm_cuda_matmul_execute(struct fm_cuda_matmul *m, const struct fm_cuda_
     struct objects o = { 0 };
     float alpha = (float)run->problem.attr->alpha, beta = 0;
     fm_status status;
-    bool epilogue = bias_in_epilogue(&run->problem);
+    bool epilogue = fm_pytorch_bias_in_epilogue(&run->problem);
     *bias_added = epilogue || run->problem.n_in < 3;
     FM_TRY(product_of(&run->problem, &p, err));
     FM_TRY(need_handle(m, err));

@@ -1,8 +1,7 @@
-/* Matrix products by cuBLASLt, with the workspace that PyTorch 2.6 gives them (rule 46):
+/* Matrix products by cuBLASLt, with the workspaces that PyTorch 2.6 gives them (rule 46, workloads/program/pytorch.h):
  *
- *   a product with a bias vector      cublasLt's default, 1 MiB, for the time of the call
- *   any other                         cuBLAS's: 32 MiB on compute capability 9.0, else 8 MiB + 128 KiB. PyTorch keeps it
- *                                     for each handle and stream; here it is taken for the time of each call
+ *   a product with a bias vector      cublasLt's default, for the time of the call
+ *   any other                         cuBLAS's, which PyTorch, and so the replay, keeps for each thread
  *
  * f32 is computed in f32, PyTorch's default for products, and in TF32 where the problem says so. Operands are row- or column-dense with any
  * distance between rows, as in cuBLAS; anything else is FM_UNSUPPORTED. */

@@ -1,12 +1,11 @@
 #include "probes/backends/spec/query.h"
 #include "probes/backends/spec/spec.h"
 #include "tuner/base/memory.h"
+#include "workloads/program/pytorch.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <string.h>
-
-#define LT_BYTES INT64_C(1048576)       /* CUBLASLT_WORKSPACE_SIZE's default, rule 46 */
 
 struct fm_backend {
     struct fm_spec_device *device;      /* made at the first question: it loads half of cuDNN */
@@ -103,16 +102,6 @@ static fm_status conv_candidates(struct fm_backend *b, const struct fm_problem *
                    fm_dtype_name(conv.dtype), b->capability);
 }
 
-/* addmm with a bias vector goes through cuBLASLt where the second operand is more than a vector */
-static void matmul_candidates(const struct fm_problem *problem, struct fm_candidates *out)
-{
-    const struct fm_operand *w = &problem->operand[problem->n_out + 1];
-    if (problem->n_in < 3 || w->ndim != 2 || w->size[0] <= 1 || w->size[1] <= 1) return;
-    out->count = 1;
-    out->item[0].workspace_bytes = LT_BYTES;
-    (void)snprintf(out->item[0].what, sizeof out->item[0].what, "cublasLt");
-}
-
 static fm_status remember(struct fm_backend *b, const struct fm_workspace_entry *entry, struct fm_err *err)
 {
     fm_status status = fm_workspaces_add(&b->known, entry, err);
@@ -128,7 +117,7 @@ static fm_status spec_candidates(struct fm_backend *b, const struct fm_problem *
     *out = (struct fm_candidates){ 0 };
     if (problem->attr->tf32 && b->capability < FM_SPEC_CAPABILITY_TF32)
         return FM_FAIL(err, FM_UNSUPPORTED, "TF32 needs compute capability 8.0; this is sm_%d", b->capability);
-    if (problem->kernel == FM_K_MATMUL) matmul_candidates(problem, out);
+    if (problem->kernel == FM_K_MATMUL) fm_pytorch_product(problem, b->capability, out);
     if (problem->kernel != FM_K_CONV && problem->kernel != FM_K_CONV_DGRAD && problem->kernel != FM_K_CONV_WGRAD) return FM_OK;
     const struct fm_workspace_entry *known = fm_workspaces_find(&b->known, entry.key);
     if (known) {

@@ -7,7 +7,7 @@
  * (mode A, then its fallback list), without engines that convert inputs down and, for f32 that is not to be TF32, those on
  * tensor cores, in order. Those that need at least as much
  * workspace as an earlier one are left out: where the earlier did not fit they do not either. No engine: FM_UNSUPPORTED.
- * A product with bias is cuBLASLt's with its 1 MiB (rule 46); what else PyTorch runs takes no workspace here. */
+ * Products have the workspaces of cuBLAS and cuBLASLt (workloads/program/pytorch.h); what else PyTorch runs takes none here. */
 #ifndef FM_PROBES_BACKENDS_SPEC_SPEC_H
 #define FM_PROBES_BACKENDS_SPEC_SPEC_H
 
