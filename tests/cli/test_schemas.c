@@ -159,7 +159,7 @@ static void test_each_schema_is_used(void **state)
         count++;
     }
     (void)closedir(dir);
-    assert_int_equal(count, 10);
+    assert_true(count >= 10);
 }
 
 static void test_one_form_at_a_time(void **state)
