@@ -74,6 +74,23 @@ function(fm_find_onednn)
     add_library(fm::dnnl ALIAS fm_dnnl)
 endfunction()
 
+# A build that is worse on purpose: tuner/base/handicap.h. For ci/gate-check.sh, never for figures.
+set(FILLMARK_HANDICAP_SLOWDOWN_PERCENT 0 CACHE STRING "Steps take so much longer, on purpose; 0 for all but ci/gate-check.sh")
+set(FILLMARK_HANDICAP_MEMORY_PERCENT 0 CACHE STRING "Tensors take so much more memory, on purpose; 0 for all but ci/gate-check.sh")
+mark_as_advanced(FILLMARK_HANDICAP_SLOWDOWN_PERCENT FILLMARK_HANDICAP_MEMORY_PERCENT)
+function(fm_handicaps)
+    foreach(kind SLOWDOWN MEMORY)
+        set(percent "${FILLMARK_HANDICAP_${kind}_PERCENT}")
+        if(NOT percent MATCHES "^(0|[1-9][0-9]?[0-9]?)$")
+            message(FATAL_ERROR "FILLMARK_HANDICAP_${kind}_PERCENT is '${percent}'; it must be a whole number from 0 to 999")
+        endif()
+        if(percent GREATER 0)
+            message(WARNING "FILLMARK_HANDICAP_${kind}_PERCENT=${percent}: this build is worse on purpose; no figure of it counts")
+            target_compile_definitions(fm_flags INTERFACE FM_HANDICAP_${kind}_PERCENT=${percent})
+        endif()
+    endforeach()
+endfunction()
+
 # fm_NAME, the static library of a room: all .c below its folder (FLAT: directly in it), without those
 # whose name (no .c) is matched by EXCEPT. A room with no source yet has only its headers and what it uses.
 function(fm_room name folder)

@@ -1,5 +1,6 @@
 /* --help, from the option table. */
 #include "tuner/options_table.h"
+#include "tuner/base/handicap.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -180,7 +181,8 @@ fm_status fm_options_print(const struct fm_options *options, struct fm_buf *out,
 {
     if (options->command == FM_COMMAND_COMPLETION) fm_options_completion(options->shell, out);
     else if (options->command == FM_COMMAND_MAN) fm_options_man(options->topic, out);
-    else if (options->command == FM_COMMAND_VERSION) fm_buf_printf(out, "fillmark %s\n", FILLMARK_VERSION);
+    else if (options->command == FM_COMMAND_VERSION)
+        fm_buf_printf(out, "fillmark %s\n%s", FILLMARK_VERSION, FM_HANDICAP_ANY ? "handicapped on purpose: " FM_HANDICAP_TEXT "\n" : "");
     else fm_options_help(options->topic, out);
     return fm_buf_ok(out) ? FM_OK : FM_FAIL(err, FM_NOMEM, "host memory exhausted while writing help");
 }

@@ -2,6 +2,7 @@
 
 #include "probes/protocol/protocol.h"
 #include "tuner/base/clock.h"
+#include "tuner/base/handicap.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,7 +40,8 @@ cJSON *fm_record_run(const char *kind, const struct fm_options *options, const s
     (void)snprintf(seed, sizeof seed, "%" PRId64, options->seed);
     bool good = o && cJSON_AddStringToObject(o, "kind", kind) && cJSON_AddNumberToObject(o, "v", 1) &&
                 cJSON_AddStringToObject(o, "tool", FILLMARK_VERSION) && cJSON_AddStringToObject(o, "started", started) &&
-                cJSON_AddStringToObject(o, "host", host) && cJSON_AddStringToObject(o, "seed", seed);
+                cJSON_AddStringToObject(o, "host", host) && cJSON_AddStringToObject(o, "seed", seed) &&
+                (!FM_HANDICAP_ANY || cJSON_AddStringToObject(o, "handicap", FM_HANDICAP_TEXT));
     cJSON *devices = good ? cJSON_AddArrayToObject(o, "devices") : NULL, *config = good ? cJSON_AddObjectToObject(o, "config") : NULL;
     good = devices && config && fm_options_echo(options, add_pair, config) == FM_OK;
     for (size_t i = 0; good && i < sessions; i++) good = add_device(devices, &session[i]);

@@ -60,9 +60,9 @@ static inline fm_status replay_alloc(struct fm_replay *r, const struct fm_alloca
 {
     uint32_t storage = r->program->instr[instr].a;
     const struct fm_storage *s = &r->program->storage[storage];
-    int64_t before_bytes = stats->allocated_bytes;
-    fm_status status = fm_allocator_alloc(r->allocator, s->bytes, 0, &r->block[storage], err);
-    if (status != FM_OK) return oom(r, instr, s->bytes, status);
+    int64_t before_bytes = stats->allocated_bytes, bytes = fm_handicap_bytes(s->bytes);
+    fm_status status = fm_allocator_alloc(r->allocator, bytes, 0, &r->block[storage], err);
+    if (status != FM_OK) return oom(r, instr, bytes, status);
     r->live_bytes[s->kind] += stats->allocated_bytes - before_bytes;
     r->counted_bytes += fm_counted_bytes(s);
     if (r->counted_bytes > peak->counted_bytes) peak->counted_bytes = r->counted_bytes;

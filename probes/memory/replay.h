@@ -8,6 +8,7 @@
 #define FM_PROBES_MEMORY_REPLAY_H
 
 #include "probes/memory/caching_allocator.h"
+#include "tuner/base/handicap.h"
 #include "workloads/program/candidates.h"
 #include "workloads/program/program.h"
 
@@ -20,7 +21,7 @@ const char *fm_breakdown_name(int kind);
 /* a storage rounded up to a block: what PyTorch's own accounting counts (rule 48) */
 static inline int64_t fm_counted_bytes(const struct fm_storage *storage)
 {
-    return (storage->bytes + FM_BLOCK_MIN_BYTES - 1) & ~(FM_BLOCK_MIN_BYTES - 1);
+    return (fm_handicap_bytes(storage->bytes) + FM_BLOCK_MIN_BYTES - 1) & ~(FM_BLOCK_MIN_BYTES - 1);
 }
 
 struct fm_peak {

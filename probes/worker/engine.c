@@ -1,6 +1,7 @@
 #include "probes/worker/engine.h"
 
 #include "tuner/base/clock.h"
+#include "tuner/base/handicap.h"
 #include "tuner/base/memory.h"
 
 #include <math.h>
@@ -110,6 +111,11 @@ static fm_status run_timed(struct fm_engine *e, enum fm_section section, int64_t
     bool own_clock = ops->time_begin && ops->time_end;
     fm_status status = own_clock ? ops->time_begin(e->backend, err) : FM_OK;
     if (status == FM_OK) status = fm_replay_section(&e->replay, section, err);
+    if (status == FM_OK && FM_HANDICAP_SLOWDOWN_PERCENT > 0) {
+        status = ops->synchronize(e->backend, err);
+        int64_t end = fm_handicap_end_ns(start, fm_now_ns(clock));
+        while (fm_now_ns(clock) < end) continue;
+    }
     if (status == FM_OK) status = own_clock ? ops->time_end(e->backend, ns, err) : ops->synchronize(e->backend, err);
     if (!own_clock) *ns = fm_now_ns(clock) - start;
     return status;
