@@ -166,11 +166,22 @@ static fm_status compare_peak(struct fm_comparison *c, const struct fm_compared 
 
 /* ---- throughput: the ratio now, the verdict when all are known ---- */
 
-static struct fm_interval with_nights(struct fm_interval interval, double night_error)
+/* the ratio, its p-value */
+static void set_ratio(struct fm_comparison *c, struct fm_compared *row, const struct fm_interval *was, const struct fm_interval *is)
 {
-    if (interval.interval_known && isfinite(night_error) && night_error > 0)
-        interval.log_error = sqrt(interval.log_error * interval.log_error + night_error * night_error);
-    return interval;
+    struct fm_night_error known = FM_NIGHT_ERROR_UNKNOWN;
+    if (c->limits.night_error) known = c->limits.night_error(c->limits.context, row->base, row->batch);
+    struct fm_night_error night = fm_night_error_moderated(known);
+    row->ratio = fm_interval_ratio(is, was);
+    row->ratio = fm_interval_widen(row->ratio, sqrt(2) * night.error, night.freedom);
+    if (!row->ratio.interval_known) {
+        (void)snprintf(row->note, sizeof row->note, "%zu and %zu launches: two of each are needed", was->launches, is->launches);
+        return;
+    }
+    double distance = log(row->ratio.point) - log(1 - c->limits.max_slowdown);
+    row->night_error = night.error;
+    row->night_assumed = !isfinite(known.error);
+    row->p = fm_student_cdf(distance / row->ratio.log_error, row->ratio.freedom);
 }
 
 static fm_status compare_rate(struct fm_comparison *c, const struct fm_compared *of, int64_t batch, struct fm_err *err)
@@ -183,18 +194,9 @@ static fm_status compare_rate(struct fm_comparison *c, const struct fm_compared 
     row.was = was->samples_per_s.point;
     row.change = FM_CHANGE_WORSE;
     if (is) {
-        double night = c->limits.night_error ? c->limits.night_error(c->limits.context, of->base, batch) : NAN;
-        struct fm_interval a = with_nights(is->samples_per_s, night), b = with_nights(was->samples_per_s, night);
         row.is = is->samples_per_s.point;
-        row.ratio = fm_interval_ratio(&a, &b);
         row.change = FM_CHANGE_UNDECIDED;
-        if (row.ratio.interval_known) {
-            double distance = log(row.ratio.point) - log(1 - c->limits.max_slowdown);
-            row.p = row.ratio.log_error > 0 ? fm_student_cdf(distance / row.ratio.log_error, row.ratio.freedom) : distance < 0 ? 0 : 1;
-        } else {
-            (void)snprintf(row.note, sizeof row.note, "%zu and %zu launches: two of each are needed", was->samples_per_s.launches,
-                           is->samples_per_s.launches);
-        }
+        set_ratio(c, &row, &was->samples_per_s, &is->samples_per_s);
     } else if (batch > of->now->max_train) {
         return FM_OK;               /* the max batch says it */
     } else {
@@ -243,7 +245,8 @@ static fm_status compare_cell(struct fm_comparison *c, const struct fm_result_ce
 {
     char a[32], b[32];
     const char *was_seed = text_of(c->base->run, "seed", a), *is_seed = text_of(c->now->run, "seed", b);
-    struct fm_compared row = { .base = base, .now = find_cell(c->now, base), .batch = -1, .was = NAN, .is = NAN, .p = NAN };
+    struct fm_compared row = { .base = base, .now = find_cell(c->now, base), .batch = -1, .was = NAN, .is = NAN,
+                               .night_error = NAN, .p = NAN };
     struct fm_compared outcome = row;
     fm_status status = FM_OK;
     if (base->planned) return FM_OK;            /* a plan is no measurement */
@@ -281,7 +284,7 @@ static fm_status judge_rates(struct fm_comparison *c, struct fm_err *err)
         bool beyond = row->ratio.point < 1 - c->limits.max_slowdown;
         row->change = alarm ? FM_CHANGE_WORSE : beyond ? FM_CHANGE_UNDECIDED : row->ratio.lo > 1 + c->limits.max_slowdown ? FM_CHANGE_BETTER
                                                                                                                      : FM_CHANGE_SAME;
-        if (!alarm && beyond) (void)snprintf(row->note, sizeof row->note, "slower than the limit, not surely: more launches would tell");
+        if (!alarm && beyond) (void)snprintf(row->note, sizeof row->note, "slower than the limit, not surely: more launches or nights would tell");
     }
     fm_free(test);
     return FM_OK;

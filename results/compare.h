@@ -10,8 +10,9 @@
  *                throughput figures of the comparison (Holm 1979) at 2.5 %. Undecided where either side has fewer than two
  *                launches, or where the ratio itself is beyond the limit and its interval is not.
  *
- * How much a figure moves from night to night, if history knows, is added to the error of the ratio: launches of one night
- * share more than launches of two.
+ * How much a figure moves from night to night is added to the error of the ratio, once for each side: launches of one night
+ * share more than launches of two. History tells it; while it knows few nights, or there is none, trends.h assumes it. A night
+ * of history has its launches' error in it too, which so counts twice: on the cautious side.
  *
  * Devices of another name, instruction set or thread count, and runs of another seed or memory limit, are not comparable.
  * Other drivers, libraries and versions of fillmark are what a comparison is for: they are listed first.
@@ -20,6 +21,7 @@
 #define FM_RESULTS_COMPARE_H
 
 #include "results/fold.h"
+#include "results/trends.h"
 #include "tuner/base/buf.h"
 
 enum fm_change { FM_CHANGE_SAME, FM_CHANGE_BETTER, FM_CHANGE_WORSE, FM_CHANGE_UNDECIDED, FM_CHANGE_INCOMPARABLE };
@@ -28,8 +30,8 @@ const char *fm_change_name(enum fm_change change);
 struct fm_compare_limits {
     double max_slowdown;            /* 0.05: five percent fewer samples/s are tolerated; in [0, 1) */
     double max_memory_growth;       /* 0.02; >= 0 */
-    /* standard deviation of the logarithm of samples/s from night to night; NaN: not known. NULL: no history */
-    double (*night_error)(void *context, const struct fm_result_cell *cell, int64_t batch);
+    /* of samples/s; NULL: no history */
+    struct fm_night_error (*night_error)(void *context, const struct fm_result_cell *cell, int64_t batch);
     void *context;
 };
 
@@ -39,6 +41,8 @@ struct fm_compared {
     int64_t batch;                  /* of peak and samples/s; else -1 */
     double was, is;                 /* NaN: none, or unknown */
     struct fm_interval ratio;       /* samples/s: is / was */
+    double night_error;             /* samples/s: reckoned with; NaN: no test */
+    bool night_assumed;             /* history knows too little of it */
     double p;                       /* samples/s: of a slowdown within the limit; NaN: no test */
     enum fm_change change;
     char note[160];                 /* why, where the figures do not say it */

@@ -105,6 +105,14 @@ fm_status fm_comparison_text(const struct fm_comparison *c, struct fm_buf *out, 
     fm_buf_printf(out, "%s: %zu figures compared, %u worse, %u undecided, %u better, %u not comparable", fm_change_name(c->change),
                   c->count - c->incomparable, c->worse, c->undecided, c->better, c->incomparable);
     fm_buf_printf(out, " (tolerated: %g %% slower, %g %% more memory)\n", 100 * c->limits.max_slowdown, 100 * c->limits.max_memory_growth);
+    size_t assumed = 0, tested = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        tested += !isnan(c->item[i].p);
+        assumed += c->item[i].night_assumed;
+    }
+    if (assumed)
+        fm_buf_printf(out, "of %zu of %zu samples/s it is not known how much they move from night to night: %g %% is assumed\n", assumed, tested,
+                      100 * FM_NIGHT_ERROR_ASSUMED);
     if (!fm_buf_ok(out)) status = FM_FAIL(err, FM_NOMEM, "the comparison's text");
 out:
     return status;
@@ -127,7 +135,9 @@ static cJSON *row_json(const struct fm_compared *row)
                 put_number(o, "was", row->was) && put_number(o, "is", row->is) &&
                 put_number(o, "ratio", row->ratio.point_known ? row->ratio.point : NAN) &&
                 put_number(o, "ratio_lo", row->ratio.interval_known ? row->ratio.lo : NAN) &&
-                put_number(o, "ratio_hi", row->ratio.interval_known ? row->ratio.hi : NAN) && put_number(o, "p", row->p) &&
+                put_number(o, "ratio_hi", row->ratio.interval_known ? row->ratio.hi : NAN) && put_number(o, "night_error", row->night_error) &&
+                fm_json_put(o, "night_error_assumed", isnan(row->night_error) ? cJSON_CreateNull() : cJSON_CreateBool(row->night_assumed)) &&
+                put_number(o, "p", row->p) &&
                 fm_json_put(o, "change", cJSON_CreateString(fm_change_name(row->change))) &&
                 fm_json_put(o, "note", cJSON_CreateString(row->note));
     if (good) return o;

@@ -279,14 +279,14 @@ static fm_status add_value(double **value, size_t *count, size_t *capacity, doub
 }
 
 fm_status fm_history_night_error(struct fm_history *h, const struct fm_result *run, const struct fm_result_cell *cell, int64_t batch,
-                                 double *error, struct fm_err *err)
+                                 struct fm_night_error *error, struct fm_err *err)
 {
     sqlite3_stmt *s = NULL;
     char key[FM_HASH_TEXT_BYTES];
     double *value = NULL;
     size_t count = 0, capacity = 0;
     struct fm_trend trend;
-    *error = NAN;
+    *error = FM_NIGHT_ERROR_UNKNOWN;
     device_key(run, cell->device, key);
     fm_status status = prepare(h, "SELECT value FROM figure WHERE device_key=? AND cell=? AND what='samples/s' AND batch=? ORDER BY night DESC "
                                "LIMIT 60", &s, err);
@@ -393,7 +393,7 @@ static void put_row(struct fm_grid *grid, const struct series *s)
     fm_buf_printf(&text[1], "%zu", s->trend.nights);
     put_value(&text[2], s, s->trend.first);
     put_value(&text[3], s, s->trend.last);
-    if (isfinite(s->trend.night_error)) fm_buf_printf(&text[4], "%.1f %%", 100 * s->trend.night_error);
+    if (isfinite(s->trend.night_error.error)) fm_buf_printf(&text[4], "%.1f %%", 100 * s->trend.night_error.error);
     else fm_buf_puts(&text[4], is_exact(s->what) ? "" : FM_UNKNOWN_TEXT);
     if (s->trend.changed) {
         fm_buf_printf(&text[5], "%s: ", s->change_started);
@@ -439,7 +439,7 @@ static cJSON *series_json(const struct series *s)
                 fm_json_put(o, "label", cJSON_CreateString(s->label)) && fm_json_put(o, "figure", cJSON_CreateString(s->what)) &&
                 fm_json_put(o, "batch", s->batch ? fm_json_new_i64(s->batch) : cJSON_CreateNull()) &&
                 put_number(o, "nights", (double)t->nights) && put_number(o, "first", t->first) && put_number(o, "last", t->last) &&
-                put_number(o, "lowest", t->lowest) && put_number(o, "highest", t->highest) && put_number(o, "night_error", t->night_error) &&
+                put_number(o, "lowest", t->lowest) && put_number(o, "highest", t->highest) && put_number(o, "night_error", t->night_error.error) &&
                 fm_json_put(o, "changed", t->changed ? cJSON_CreateString(s->change_started) : cJSON_CreateNull()) &&
                 put_number(o, "before", t->changed ? t->before : NAN) && put_number(o, "after", t->changed ? t->after : NAN) &&
                 put_number(o, "p", t->p);

@@ -25,9 +25,9 @@ fm_status fm_history_add(struct fm_history *history, const struct fm_result *nig
 /* folder of the latest night whose verdict was first, same or better; false: there is none, *folder is empty */
 fm_status fm_history_last_good(struct fm_history *history, struct fm_buf *folder, bool *found, struct fm_err *err) FM_MUST_USE;
 
-/* The night-to-night error of samples/s of a cell at a batch on a device of `run`; NaN if too few nights tell. */
+/* The night-to-night error of samples/s of a cell at a batch on a device of `run`; unknown if too few nights tell. */
 fm_status fm_history_night_error(struct fm_history *history, const struct fm_result *run, const struct fm_result_cell *cell,
-                                 int64_t batch, double *error, struct fm_err *err) FM_MUST_USE;
+                                 int64_t batch, struct fm_night_error *error, struct fm_err *err) FM_MUST_USE;
 
 /* A table of all series: nights, first, last, and where the figure changed; the changed ones first. `json`: as an object. */
 fm_status fm_history_list(struct fm_history *history, bool json, struct fm_buf *out, struct fm_err *err) FM_MUST_USE;

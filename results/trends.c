@@ -13,6 +13,8 @@
 #define LEVEL 0.01
 #define LEAST_CHANGE 0.01
 #define STREAM 0x74726e64
+/* Degrees of freedom of night_error's square, a night: simulated for normal nights, 5 to 60 of them, 0.29 to 0.51 */
+#define FREEDOM_A_NIGHT 0.3
 
 /* largest two-sample t over all splits; *split: first index of the right side. Sums over prefixes: one pass. */
 static double largest_t(const double *x, size_t n, size_t *split)
@@ -81,18 +83,30 @@ static void find_exact(const double *value, size_t n, struct fm_trend *out)
 }
 
 /* the median of |differences| is 0.6745 * sqrt(2) standard deviations */
-static double night_error(const double *logs, size_t n, double *scratch)
+static struct fm_night_error night_error(const double *logs, size_t n, double *scratch)
 {
     double median;
-    if (n < FM_TREND_NIGHTS_MIN) return NAN;
+    if (n < FM_TREND_NIGHTS_MIN) return FM_NIGHT_ERROR_UNKNOWN;
     for (size_t i = 1; i < n; i++) scratch[i - 1] = fabs(logs[i] - logs[i - 1]);
     fm_sort_f64(scratch, n - 1);
-    return fm_median(scratch, n - 1, &median) ? median / (0.674489750196 * sqrt(2)) : NAN;
+    if (!fm_median(scratch, n - 1, &median)) return FM_NIGHT_ERROR_UNKNOWN;
+    return (struct fm_night_error){ .error = median / (0.674489750196 * sqrt(2)), .freedom = FREEDOM_A_NIGHT * (double)(n - 1) };
+}
+
+struct fm_night_error fm_night_error_moderated(struct fm_night_error known)
+{
+    double squares = FM_NIGHT_FREEDOM_ASSUMED * FM_NIGHT_ERROR_ASSUMED * FM_NIGHT_ERROR_ASSUMED, freedom = FM_NIGHT_FREEDOM_ASSUMED;
+    if (isfinite(known.error) && known.freedom > 0) {
+        squares += known.freedom * known.error * known.error;
+        freedom += known.freedom;
+    }
+    return (struct fm_night_error){ .error = sqrt(squares / freedom), .freedom = freedom };
 }
 
 fm_status fm_trend_of(const double *value, size_t nights, bool exact, uint64_t seed, struct fm_trend *out, struct fm_err *err)
 {
-    *out = (struct fm_trend){ .nights = nights, .before = NAN, .after = NAN, .p = NAN, .night_error = NAN };
+    *out = (struct fm_trend){ .nights = nights, .before = NAN, .after = NAN, .p = NAN,
+                              .night_error = FM_NIGHT_ERROR_UNKNOWN };
     if (!nights || nights > FM_TREND_NIGHTS_MAX)
         return FM_FAIL(err, FM_INVALID, "%zu nights; from 1 to %d are taken", nights, FM_TREND_NIGHTS_MAX);
     out->first = out->lowest = out->highest = value[0];

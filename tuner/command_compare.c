@@ -5,7 +5,6 @@
 #include "results/history.h"
 #include "tuner/base/log.h"
 
-#include <math.h>
 #include <stdio.h>
 
 static fm_status print(const struct fm_comparison *c, bool json, struct fm_err *err)
@@ -23,7 +22,7 @@ static fm_status exit_status(const struct fm_comparison *c, struct fm_err *err)
 {
     switch (c->change) {
     case FM_CHANGE_WORSE: return FM_FAIL(err, FM_REGRESSION, "%u figures are worse", c->worse);
-    case FM_CHANGE_UNDECIDED: return FM_FAIL(err, FM_UNDECIDED, "%u figures are undecided; more launches would tell", c->undecided);
+    case FM_CHANGE_UNDECIDED: return FM_FAIL(err, FM_UNDECIDED, "%u figures are undecided; more launches, or nights in a --history, would tell", c->undecided);
     case FM_CHANGE_INCOMPARABLE: return FM_FAIL(err, FM_INCOMPARABLE, "no cell of the two runs can be compared");
     case FM_CHANGE_SAME: case FM_CHANGE_BETTER: break;
     }
@@ -32,14 +31,14 @@ static fm_status exit_status(const struct fm_comparison *c, struct fm_err *err)
 
 struct nights { struct fm_history *history; const struct fm_result *base; };
 
-static double night_error(void *context, const struct fm_result_cell *cell, int64_t batch)
+static struct fm_night_error night_error(void *context, const struct fm_result_cell *cell, int64_t batch)
 {
     const struct nights *n = context;
     struct fm_err err = { 0 };
-    double error = NAN;
+    struct fm_night_error error;
     if (fm_history_night_error(n->history, n->base, cell, batch, &error, &err) == FM_OK) return error;
     fm_log(FM_LOG_WARN, "%s; compared without what history knows", err.text);
-    return NAN;
+    return FM_NIGHT_ERROR_UNKNOWN;
 }
 
 fm_status fm_command_compare(const struct fm_options *o, struct fm_err *err)

@@ -123,3 +123,13 @@ struct fm_interval fm_interval_ratio(const struct fm_interval *a, const struct f
     set_bounds(&ratio);
     return ratio;
 }
+
+struct fm_interval fm_interval_widen(struct fm_interval interval, double log_error, double freedom)
+{
+    if (!interval.interval_known || !(log_error > 0)) return interval;
+    double own = interval.log_error * interval.log_error, more = log_error * log_error, v = own + more;
+    interval.log_error = sqrt(v);
+    interval.freedom = v * v / (own * own / interval.freedom + more * more / freedom);
+    set_bounds(&interval);
+    return interval;
+}

@@ -41,6 +41,10 @@ struct fm_interval fm_interval_rate(const struct fm_interval *step_ns, double sa
 /* a / b of two independent measurements; degrees of freedom by Welch and Satterthwaite */
 struct fm_interval fm_interval_ratio(const struct fm_interval *a, const struct fm_interval *b);
 
+/* The same, with an independent further error of its logarithm: both errors squared add up, degrees of freedom by Welch and
+ * Satterthwaite. freedom > 0. Unchanged if it is no interval or log_error is not above 0. */
+struct fm_interval fm_interval_widen(struct fm_interval interval, double log_error, double freedom);
+
 /* 0.975 quantile of Student's distribution; freedom >= 1, rounded down */
 double fm_student_975(double freedom);
 /* P(T <= t) of Student's distribution, freedom > 0, to about 1e-12; NaN for NaN */

@@ -187,6 +187,23 @@ static void test_errors(void **state)
     fm_fault = (struct fm_fault){0};
 }
 
+/* by a further error: none changes nothing; as large a one as its own gives what a ratio of two such intervals has */
+static void test_widen(void **state)
+{
+    (void)state;
+    struct fm_interval v = { .point_known = true, .interval_known = true, .point = 5, .lo = 4, .hi = 6, .launches = 4,
+                             .log_error = 0.03, .freedom = 3 };
+    struct fm_interval same = fm_interval_widen(v, 0, 7), ratio = fm_interval_ratio(&v, &v), wide = fm_interval_widen(v, 0.03, 3);
+    assert_true(same.lo == v.lo && same.hi == v.hi && same.freedom == v.freedom);
+    assert_true(fabs(wide.log_error - ratio.log_error) < 1e-15 && fabs(wide.freedom - ratio.freedom) < 1e-12);
+    assert_true(wide.point == 5 && fabs(wide.lo / 5 - ratio.lo) < 1e-12 && fabs(wide.hi / 5 - ratio.hi) < 1e-12);
+    v.log_error = 0;                    /* the other error is all there is */
+    wide = fm_interval_widen(v, 0.02, 4);
+    assert_true(fabs(wide.log_error - 0.02) < 1e-15 && fabs(wide.freedom - 4) < 1e-12);
+    v.interval_known = false;
+    assert_false(fm_interval_widen(v, 0.02, 4).interval_known);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +213,7 @@ int main(void)
         cmocka_unit_test(test_deterministic),
         cmocka_unit_test(test_coverage),
         cmocka_unit_test(test_rates_and_ratios),
+        cmocka_unit_test(test_widen),
         cmocka_unit_test(test_student),
         cmocka_unit_test(test_errors),
     };

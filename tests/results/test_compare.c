@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -16,11 +17,13 @@
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 #define CELLS 8
+#define LAUNCHES 5
+#define NIGHTS 20
 
 struct cell_text {
     const char *outcome;        /* of the verdict; NULL: no cell */
     int max_batch, peak_mib;
-    double step_ms[4];          /* a launch each, 0 ends */
+    double step_ms[LAUNCHES];   /* a launch each, 0 ends */
     bool uncertified, learned_not;
 };
 
@@ -35,7 +38,7 @@ static void write_cell(struct fm_buf *out, int id, const struct cell_text *c)
     if (!c->outcome) return;
     fm_buf_printf(out, "{'kind':'cell','v':1,'id':'c%d','train_id':'t%d','device':'cpu','workload':'w','set':{},'strategies':{},"
                   "'model_id':'m','changes_model':[],'parameters':7,'flops_per_sample':10}\n", id, id);
-    for (int l = 0; l < 4 && c->step_ms[l] > 0; l++)
+    for (int l = 0; l < LAUNCHES && c->step_ms[l] > 0; l++)
         fm_buf_printf(out, "{'kind':'row','v':1,'cell':'c%d','batch':%d,'val_batch':0,'phase':'train','role':'boundary','launch':%d,"
                       "'outcome':'ok','measured':{'reserved_bytes':%lld,'step_ns':[%.0f]}}\n", id, c->max_batch, l + 1,
                       (long long)c->peak_mib << 20, c->step_ms[l] * 1e6);
@@ -170,27 +173,47 @@ static void test_moved_knee(void **state)
     end(&run[0]), end(&run[1]);
 }
 
-static double nights(void *context, const struct fm_result_cell *cell, int64_t batch)
+static struct fm_night_error nights(void *context, const struct fm_result_cell *cell, int64_t batch)
 {
     (void)cell;
     assert_int_equal(batch, 8);
-    return *(double *)context;
+    return *(struct fm_night_error *)context;
 }
 
 static void test_history(void **state)
 {
-    double error = NAN;
+    struct fm_night_error error = FM_NIGHT_ERROR_UNKNOWN;
     struct fm_compare_limits l = limits;
     struct run_text is = base;
     (void)state;
     for (int i = 0; i < 3; i++) is.cell[0].step_ms[i] *= 1.12;
     l.night_error = nights;
     l.context = &error;
-    assert_int_equal(judge(&base, &is, "samples/s", &l).figure, FM_CHANGE_WORSE);
-    error = 0.001;
-    assert_int_equal(judge(&base, &is, "samples/s", &l).figure, FM_CHANGE_WORSE);
-    error = 0.1;                                            /* it moves more than that in any night */
+    /* how much nights move is assumed, and could be all of it */
+    assert_int_equal(judge(&base, &is, "samples/s", &limits).figure, FM_CHANGE_UNDECIDED);
     assert_int_equal(judge(&base, &is, "samples/s", &l).figure, FM_CHANGE_UNDECIDED);
+    error = (struct fm_night_error){ 0.001, 18 };
+    assert_int_equal(judge(&base, &is, "samples/s", &l).figure, FM_CHANGE_WORSE);
+    error.error = 0.1;                                      /* it moves more than that in any night */
+    assert_int_equal(judge(&base, &is, "samples/s", &l).figure, FM_CHANGE_UNDECIDED);
+}
+
+/* between the assumption and what is known, the nearer to it the more nights there were */
+static void test_moderated(void **state)
+{
+    (void)state;
+    struct fm_night_error none = fm_night_error_moderated(FM_NIGHT_ERROR_UNKNOWN);
+    assert_true(none.error == FM_NIGHT_ERROR_ASSUMED && none.freedom == FM_NIGHT_FREEDOM_ASSUMED);
+    for (double known = 0; known < 0.1; known += 0.007) {
+        double last = none.error, freedom = none.freedom;
+        for (double f = 1; f < 1e6; f *= 3) {
+            struct fm_night_error m = fm_night_error_moderated((struct fm_night_error){ known, f });
+            assert_true(fabs(m.error - known) <= fabs(last - known) && (m.error - known) * (none.error - known) >= 0);
+            assert_true(m.freedom > freedom);
+            last = m.error, freedom = m.freedom;
+        }
+        assert_true(fabs(last - known) < 1e-4);
+    }
 }
 
 static struct run_text random_run(uint64_t seed, double noise, double slower)
@@ -221,6 +244,93 @@ static void test_alarms(void **state)
     assert_in_range(noise, 0, runs / 100);
     assert_in_range(at_limit, 0, runs * 8 / 100);           /* 2.5 %, and the bootstrap's own error with 3 launches */
     assert_in_range(found, runs * 7 / 10, runs);
+}
+
+/* Runs of one and the same build in nights that move, all cells together and each for itself. */
+static struct run_text night_run(uint64_t seed, double moves, double slower)
+{
+    struct run_text run = { .cells = CELLS / 2 };
+    double common = moves * sqrt(0.5) * fm_rng_normal(seed, 12, 0);
+    for (int i = 0; i < run.cells; i++) {
+        double own = moves * sqrt(0.5) * fm_rng_normal(seed, 13, (uint64_t)i);
+        run.cell[i] = (struct cell_text){ .outcome = "ok", .max_batch = 8, .peak_mib = 1000 };
+        for (int l = 0; l < LAUNCHES; l++)
+            run.cell[i].step_ms[l] = 100 * (1 + slower) * exp(common + own + 0.01 * fm_rng_normal(seed, 14, (uint64_t)(i * LAUNCHES + l)));
+    }
+    return run;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+struct known_nights { double rate[CELLS][NIGHTS + 1]; size_t count; };
+
+static void remember(struct known_nights *known, const struct run_text *night)
+{
+    for (int i = 0; i < night->cells; i++) {
+        double ms[LAUNCHES];
+        memcpy(ms, night->cell[i].step_ms, sizeof ms);
+        qsort(ms, LAUNCHES, sizeof *ms, ascending);
+        known->rate[i][known->count] = 1 / ms[LAUNCHES / 2];
+    }
+    known->count++;
+}
+
+static struct fm_night_error known_error(void *context, const struct fm_result_cell *cell, int64_t batch)
+{
+    const struct known_nights *known = context;
+    struct fm_trend trend;
+    (void)batch;
+    assert_int_equal(fm_trend_of(known->rate[cell->id[1] - '0'], known->count, false, 1, &trend, NULL), FM_OK);
+    return trend.night_error;
+}
+
+struct series { int alarmed, first, last; };
+
+/* `series` times: a base, then twenty nights of the same build, each added to the history; then one that is a quarter slower,
+ * in the first night and in the last */
+static struct series simulate(double moves, int series, uint64_t seed)
+{
+    struct series out = { 0 };
+    for (int s = 0; s < series; s++, seed += 100) {
+        struct known_nights known = { .count = 0 };
+        struct fm_compare_limits l = limits;
+        struct run_text first = night_run(seed, moves, 0), slow = night_run(seed + 90, moves, 0.25);
+        uint32_t worse = 0;
+        l.night_error = known_error;
+        l.context = &known;
+        remember(&known, &first);
+        out.first += judge(&first, &slow, "samples/s", &l).all == FM_CHANGE_WORSE;
+        for (uint64_t night = 1; night <= NIGHTS; night++) {
+            struct run_text is = night_run(seed + night, moves, 0);
+            worse += judge(&first, &is, "samples/s", &l).worse;
+            remember(&known, &is);
+        }
+        out.alarmed += worse > 0;
+        out.last += judge(&first, &slow, "samples/s", &l).all == FM_CHANGE_WORSE;
+    }
+    return out;
+}
+
+/* A machine that is 2 or 3 % faster or slower each night raises no alarm, from the first night on, though launches of one
+ * night agree within 1 %; and what a build loses is found all the same. */
+static void test_nights(void **state)
+{
+    const int few = 4, series = 15;
+    (void)state;
+    struct series quiet = simulate(0.005, few, 1000), usual = simulate(0.02, series, 10000), wild = simulate(0.03, series, 20000);
+    print_message("of %d series of %d nights alarmed: %d where nights move by 2 %%, %d by 3 %%; 25 %% slower was found %d, %d times\n", series,
+                  NIGHTS, usual.alarmed, wild.alarmed, usual.first, usual.last);
+    assert_int_equal(quiet.alarmed, 0);
+    assert_in_range(usual.alarmed, 0, 1);
+    assert_in_range(wild.alarmed, 0, 2);                    /* without the assumption it is a third of them */
+    assert_int_equal(quiet.first, few);
+    assert_int_equal(quiet.last, few);
+    assert_in_range(usual.first, series * 8 / 10, series);
+    assert_in_range(usual.last, series * 8 / 10, series);
 }
 
 static void test_student(void **state)
@@ -272,7 +382,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases), cmocka_unit_test(test_devices), cmocka_unit_test(test_moved_knee),
-        cmocka_unit_test(test_history), cmocka_unit_test(test_alarms),
+        cmocka_unit_test(test_history), cmocka_unit_test(test_moderated), cmocka_unit_test(test_alarms),
+        cmocka_unit_test(test_nights),
         cmocka_unit_test(test_student), cmocka_unit_test(test_limits_and_faults),
     };
     return cmocka_run_group_tests_name("compare", tests, NULL, NULL);

@@ -30,7 +30,7 @@ static void test_exact(void **state)
     (void)state;
     assert_int_equal(fm_trend_of(value, 7, true, 1, &t, NULL), FM_OK);
     assert_true(t.changed && t.change == 4 && t.before == 7 && t.after == 9 && t.lowest == 7 && t.highest == 9);
-    assert_true(isnan(t.p) && isnan(t.night_error));
+    assert_true(isnan(t.p) && isnan(t.night_error.error));
     assert_int_equal(fm_trend_of(value, 2, true, 1, &t, NULL), FM_OK);
     assert_false(t.changed);
     assert_int_equal(fm_trend_of(value, 0, true, 1, &t, NULL), FM_INVALID);
@@ -50,7 +50,7 @@ static void test_noisy(void **state)
         assert_int_equal(fm_trend_of(value, 40, false, 1, &t, NULL), FM_OK);
         found += t.changed;
         near += t.changed && (t.change > change ? t.change - change : change - t.change) <= 1;
-        assert_true(t.night_error > 0.004 && t.night_error < 0.02);
+        assert_true(t.night_error.error > 0.004 && t.night_error.error < 0.02);
         noisy(value, 40, 0.01, 40, 1, seed + 1000);
         assert_int_equal(fm_trend_of(value, 40, false, 1, &t, NULL), FM_OK);
         alarms += t.changed;
@@ -60,7 +60,7 @@ static void test_noisy(void **state)
     assert_in_range(alarms, 0, 4);          /* level 0.01 */
     noisy(value, 4, 0.01, 4, 1, 3);
     assert_int_equal(fm_trend_of(value, 4, false, 1, &t, NULL), FM_OK);
-    assert_true(isnan(t.night_error) && !t.changed);
+    assert_true(isnan(t.night_error.error) && !t.changed);
 }
 
 /* ---- the file ---- */
@@ -121,7 +121,7 @@ static void test_file(void **state)
     struct fm_buf text = FM_BUF(MAX), folder = FM_BUF(MAX);
     struct fm_err err = { 0 };
     bool found;
-    double error;
+    struct fm_night_error error;
     (void)state;
     assert_int_equal(fm_history_open(&h, path, false, &err), FM_IO);        /* nothing is made by reading */
     assert_int_equal(fm_history_open(&h, path, true, NULL), FM_OK);
@@ -152,9 +152,9 @@ static void test_file(void **state)
     cJSON_Delete(json);
     make(&night, 20, 100, 8, "L 3");
     assert_int_equal(fm_history_night_error(h, &night.result, &night.result.cells[0], 4, &error, NULL), FM_OK);
-    assert_true(error > 0.005 && error < 0.02);        /* the jump is not noise */
+    assert_true(error.error > 0.005 && error.error < 0.02 && error.freedom > 0);        /* the jump is not noise */
     assert_int_equal(fm_history_night_error(h, &night.result, &night.result.cells[0], 5, &error, NULL), FM_OK);
-    assert_true(isnan(error));
+    assert_true(isnan(error.error) && error.freedom == 0);
     end(&night);
     fm_history_close(h);
     fm_buf_release(&text);
