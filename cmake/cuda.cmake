@@ -51,7 +51,7 @@ endfunction()
 set(FILLMARK_CUDA AUTO CACHE STRING "Worker for NVIDIA GPUs: AUTO (built with the rest where there is a GPU), ON, OFF")
 function(fm_cuda_worker)
     # the kernels, all of them, and CUDA's runtime
-    foreach(part elementwise copy random reduce rows norm resample optimizer)
+    foreach(part elementwise copy random reduce rows norm resample optimizer depthwise)
         if(NOT EXISTS ${CMAKE_SOURCE_DIR}/probes/backends/cuda/kernels/${part}.cu)
             return()
         endif()

@@ -1,5 +1,6 @@
 #include "probes/memory/replay.h"
 
+#include "tuner/base/hash.h"
 #include "tuner/base/memory.h"
 
 #include <string.h>
@@ -18,7 +19,8 @@ fm_status fm_replay_init(struct fm_replay *r, struct fm_err *err)
 {
     r->block = fm_calloc(r->program->storage_count + 1, sizeof *r->block);
     r->choice = fm_calloc(r->program->call_count + 1, sizeof *r->choice);
-    if (r->block && r->choice) return FM_OK;
+    r->chosen = fm_calloc((r->workspaces ? r->workspaces->count : 0) + 1, sizeof *r->chosen);
+    if (r->block && r->choice && r->chosen) return FM_OK;
     fm_replay_release(r);
     return FM_FAIL(err, FM_NOMEM, "replay of %zu storages", r->program->storage_count);
 }
@@ -27,7 +29,9 @@ void fm_replay_release(struct fm_replay *r)
 {
     fm_free(r->block);
     fm_free(r->choice);
+    fm_free(r->chosen);
     r->block = r->choice = NULL;
+    r->chosen = NULL;
 }
 
 uint64_t fm_replay_address(const struct fm_replay *r, uint32_t storage)
@@ -103,7 +107,36 @@ static fm_status keep_workspace(struct fm_replay *r, uint32_t instr, int64_t byt
     return FM_OK;
 }
 
-/* the first candidate whose workspace can be allocated (rules 39-41) */
+/* one candidate for one call: FM_OOM if it does not fit */
+static fm_status take_candidate(struct fm_replay *r, const struct fm_workspace_entry *entry, uint32_t candidate,
+                                struct fm_replay_launch *launch, uint32_t *block, struct fm_err *err)
+{
+    int64_t bytes = entry->candidates.item[candidate].workspace_bytes;
+    fm_status status = fm_allocator_alloc(r->allocator, bytes, 0, block, err);
+    if (status != FM_OK) return status;
+    launch->candidate = candidate;
+    launch->workspace_bytes = bytes;
+    launch->workspace_address = fm_allocator_address(r->allocator, *block);
+    r->choice[launch->call] = candidate;
+    r->chosen[entry - r->workspaces->entry] = (uint8_t)(candidate + 1);
+    return FM_OK;
+}
+
+/* what was chosen before, else the first candidate whose workspace can be allocated (rules 39, 41) */
+static fm_status choose(struct fm_replay *r, const struct fm_workspace_entry *entry, struct fm_replay_launch *launch, uint32_t *block,
+                        struct fm_err *err)
+{
+    uint8_t *chosen = &r->chosen[entry - r->workspaces->entry];
+    fm_status status = FM_OOM;
+    if (*chosen) status = take_candidate(r, entry, *chosen - 1u, launch, block, NULL);
+    if (status != FM_OOM) return status;
+    *chosen = 0;
+    for (uint32_t i = 0; i < entry->candidates.count && status == FM_OOM; i++)
+        status = take_candidate(r, entry, i, launch, block, i + 1 == entry->candidates.count ? err : NULL);
+    return status;
+}
+
+/* the call's workspace: what a library keeps, one of its own, or none */
 static fm_status take_workspace(struct fm_replay *r, uint32_t instr, struct fm_replay_launch *launch, uint32_t *block,
                                 struct fm_peak *peak, struct fm_err *err)
 {
@@ -116,29 +149,20 @@ static fm_status take_workspace(struct fm_replay *r, uint32_t instr, struct fm_r
                        fm_kernel_name((enum fm_kernel)call->kernel));
     if (entry->unsupported)
         return FM_FAIL(err, FM_UNSUPPORTED, "%s: %s", r->program->names + call->label, entry->reason);
+    uint32_t count = entry->candidates.count;
     int64_t kept_bytes = entry->candidates.kept_bytes;
     fm_status status = kept_bytes > 0 ? keep_workspace(r, instr, kept_bytes, peak, err) : FM_OK;
     if (status != FM_OK) return status;
-    if (kept_bytes > 0 && !entry->candidates.count) {
+    if (count) {
+        status = choose(r, entry, launch, block, err);
+        if (status != FM_OK) return oom(r, instr, entry->candidates.item[count - 1].workspace_bytes, status);
+        r->live_bytes[FM_BREAKDOWN_WORKSPACE] += fm_allocator_block_bytes(r->allocator, *block);
+        note_peak(r, fm_allocator_get_stats(r->allocator), peak, instr);
+    } else if (kept_bytes > 0) {
         launch->workspace_bytes = kept_bytes;
         launch->workspace_address = fm_allocator_address(r->allocator, r->kept[r->autograd].block);
-        if (kept_bytes > peak->workspace_bytes) peak->workspace_bytes = kept_bytes;
     }
-    for (uint32_t i = 0; i < entry->candidates.count; i++) {
-        int64_t bytes = entry->candidates.item[i].workspace_bytes;
-        bool last = i + 1 == entry->candidates.count;
-        status = fm_allocator_alloc(r->allocator, bytes, 0, block, last ? err : NULL);
-        if (status == FM_OOM && !last) continue;
-        if (status != FM_OK) return oom(r, instr, bytes, status);
-        launch->candidate = i;
-        launch->workspace_bytes = bytes;
-        launch->workspace_address = fm_allocator_address(r->allocator, *block);
-        r->choice[launch->call] = i;
-        r->live_bytes[FM_BREAKDOWN_WORKSPACE] += fm_allocator_block_bytes(r->allocator, *block);
-        if (bytes > peak->workspace_bytes) peak->workspace_bytes = bytes;
-        note_peak(r, fm_allocator_get_stats(r->allocator), peak, instr);
-        return FM_OK;
-    }
+    if (launch->workspace_bytes > peak->workspace_bytes) peak->workspace_bytes = launch->workspace_bytes;
     return FM_OK;
 }
 
@@ -198,7 +222,9 @@ uint64_t fm_replay_state_hash(const struct fm_replay *r)
         if (r->block[s] != FM_BLOCK_NONE) fm_allocator_set_tag(r->allocator, r->block[s], (uint32_t)s + 1);
     for (uint32_t k = 0; k < 2; k++)
         if (r->kept[k].bytes) fm_allocator_set_tag(r->allocator, r->kept[k].block, (uint32_t)r->program->storage_count + 1 + k);
-    return fm_allocator_state_hash(r->allocator);
+    uint64_t hash = fm_allocator_state_hash(r->allocator);
+    for (size_t i = 0; r->workspaces && i < r->workspaces->count; i++) hash = fm_hash_word(hash, r->chosen[i]);
+    return hash;
 }
 
 bool fm_settle_more(struct fm_settle *s, const struct fm_replay *r)

@@ -1,7 +1,8 @@
 /* Replaying a step program through the caching allocator: the one loop that planner and worker share.
  *
  * The planner replays over arithmetic; the worker gives a hook that executes each call at the addresses that the same
- * allocator handed out. A workspace is allocated around its call: the first candidate that fits is taken. What a library keeps
+ * allocator handed out. A workspace is allocated around its call: the first candidate that fits is taken, and stays the choice
+ * for its problem until it does not fit, when all are gone through again (PyTorch's cache of plans, rule 41). What a library keeps
  * for each thread is allocated before the first call of forward and of backward that asks for it, and stays (rule 46).
  * Peaks, and what was alive at the peak, are kept per phase group (training, validation). */
 #ifndef FM_PROBES_MEMORY_REPLAY_H
@@ -57,6 +58,7 @@ struct fm_replay {
     int64_t counted_bytes;
     struct fm_peak peak[2];                         /* training (and model), validation */
     uint32_t *choice;                               /* per call: candidate taken last */
+    uint8_t *chosen;                                /* per entry of workspaces: 1 + the candidate that stays; 0: none yet */
     bool autograd;                                  /* in backward, which another thread runs */
     struct { uint32_t block; int64_t bytes; } kept[2];      /* by a library, of each thread */
     uint32_t oom_instr;                             /* where FM_OOM happened */

@@ -33,6 +33,5 @@ static fm_status run(const struct fm_cuda_call *call, struct CUstream_st *stream
 
 fm_cuda_launch_fn *fm_cuda_launch_of(enum fm_kernel kernel)
 {
-    bool library = kernel == FM_K_MATMUL || kernel == FM_K_CONV || kernel == FM_K_CONV_DGRAD || kernel == FM_K_CONV_WGRAD;
-    return library || kernel >= FM_KERNEL_COUNT ? NULL : run;
+    return kernel == FM_K_MATMUL || kernel >= FM_KERNEL_COUNT ? NULL : run;
 }

@@ -129,6 +129,59 @@ static void workspaces_retreat(void **state)
     release(&p, &planner, &table);
 }
 
+struct taken { int64_t bytes[16]; size_t count; };
+
+static fm_status note_taken(void *context, const struct fm_replay *r, const struct fm_replay_launch *l, struct fm_err *err)
+{
+    struct taken *t = context;
+    (void)r, (void)err;
+    t->bytes[t->count++] = l->workspace_bytes;
+    return FM_OK;
+}
+
+/* rule 41: what was chosen stays, also when there is more room again; what no longer fits is chosen anew, from the first.
+ * Steps of one problem with so many MiB alive beside it, under 128 MiB, for candidates of 64, 16 and a half. */
+static void choices_stay_until_they_do_not_fit(void **state)
+{
+    (void)state;
+    static const int64_t beside[] = { 0, 90, 0, 112, 0, 90 }, wanted[] = { 64 * MIB, 16 * MIB, 16 * MIB, MIB / 2, MIB / 2, MIB / 2 };
+    struct fm_program p = { 0 };
+    struct fm_workspaces table = { 0 };
+    struct fm_arithmetic_source source;
+    struct fm_allocator allocator;
+    struct fm_err err = { 0 };
+    struct taken taken = { .count = 0 };
+    uint64_t key = 0;
+    fm_program_begin(&p, FM_SECTION_INIT);
+    uint32_t w = alloc(&p, "weight", FM_STORAGE_PARAMETER, 64 * 4);
+    fm_program_begin(&p, FM_SECTION_TRAIN_FIRST);
+    for (size_t i = 0; i < 6; i++) {
+        uint32_t x = beside[i] ? alloc(&p, "x", FM_STORAGE_ACTIVATION, beside[i] * MIB) : FM_NONE;
+        key = matmul(&p, w, 8);
+        if (x != FM_NONE) fm_program_instr(&p, FM_FREE, x, 0);
+    }
+    finish(&p);
+    struct fm_workspace_entry e = entry_of(key, 3, (int64_t[]){ 64 * MIB, 16 * MIB, MIB / 2 });
+    assert_int_equal(fm_workspaces_add(&table, &e, &err), FM_OK);
+    fm_arithmetic_source_init(&source, 128 * MIB);
+    struct fm_allocator_config config = fm_allocator_config_default();
+    assert_int_equal(fm_allocator_init(&allocator, &config, fm_arithmetic_source_interface(&source), &err), FM_OK);
+    struct fm_replay r = { .program = &p, .allocator = &allocator, .workspaces = &table, .launch = note_taken, .context = &taken };
+    assert_int_equal(fm_replay_init(&r, &err), FM_OK);
+    assert_int_equal(fm_replay_section(&r, FM_SECTION_INIT, &err), FM_OK);
+    uint64_t before = fm_replay_state_hash(&r);
+    assert_int_equal(fm_replay_section(&r, FM_SECTION_TRAIN_FIRST, &err), FM_OK);
+    assert_int_equal(taken.count, 6);
+    for (size_t i = 0; i < 6; i++) assert_true(taken.bytes[i] == wanted[i]);
+    /* what will be chosen belongs to the state */
+    fm_allocator_empty_cache(&allocator);
+    assert_true(fm_replay_state_hash(&r) != before);
+    fm_replay_release(&r);
+    fm_allocator_release(&allocator);
+    fm_arithmetic_source_release(&source);
+    release(&p, &(struct fm_planner){ 0 }, &table);
+}
+
 static void answers_that_are_none(void **state)
 {
     (void)state;
@@ -277,6 +330,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(peaks_by_arithmetic),           cmocka_unit_test(workspaces_retreat),
+        cmocka_unit_test(choices_stay_until_they_do_not_fit),
         cmocka_unit_test(answers_that_are_none),         cmocka_unit_test(settled_when_everyone_is_home),
         cmocka_unit_test(at_least_so_many_steps),        cmocka_unit_test(known_states_are_left_out),
     };

@@ -9,6 +9,7 @@
 #include "tests/spec/support_problem.h"
 #include "tuner/base/memory.h"
 #include "tuner/base/rng.h"
+#include "workloads/program/pytorch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -246,7 +247,7 @@ static void formats_are_recognised_as_torch_does(void **state)
         struct fm_operand o = { .ndim = (uint8_t)cases[i].ndim };
         memcpy(o.size, cases[i].size, sizeof cases[i].size);
         memcpy(o.stride, cases[i].stride, sizeof cases[i].stride);
-        if (fm_spec_like_channels_last(&o) != cases[i].channels_last) fail_msg("case %zu", i);
+        if (fm_pytorch_is_channels_last(&o) != cases[i].channels_last) fail_msg("case %zu", i);
     }
 }
 
@@ -258,19 +259,19 @@ static void depthwise_goes_past_cudnn(void **state)
                                .kernel_size = 3, .stride = 1, .padding = 1, .dilation = 1, .groups = 32 };
     struct fm_test_problem p;
     fm_test_conv_problem(&dw, &p);
-    assert_true(fm_spec_is_depthwise_kernel(&p.problem));
+    assert_true(fm_pytorch_is_depthwise(&p.problem));
     dw.channels_last = true;
     fm_test_conv_problem(&dw, &p);
-    assert_false(fm_spec_is_depthwise_kernel(&p.problem));
+    assert_false(fm_pytorch_is_depthwise(&p.problem));
     dw.channels_last = false, dw.groups = 4;
     fm_test_conv_problem(&dw, &p);
-    assert_false(fm_spec_is_depthwise_kernel(&p.problem));
+    assert_false(fm_pytorch_is_depthwise(&p.problem));
     dw.groups = 32, dw.dims = 2, dw.dtype = FM_F16;
     fm_test_conv_problem(&dw, &p);
-    assert_false(fm_spec_is_depthwise_kernel(&p.problem));      /* fp16, 3x3, stride 1, width 16: cuDNN */
+    assert_false(fm_pytorch_is_depthwise(&p.problem));      /* fp16, 3x3, stride 1, width 16: cuDNN */
     dw.size[1] = 6;
     fm_test_conv_problem(&dw, &p);
-    assert_true(fm_spec_is_depthwise_kernel(&p.problem));       /* narrower than 7 */
+    assert_true(fm_pytorch_is_depthwise(&p.problem));       /* narrower than 7 */
 }
 
 /* ---- errors ---- */

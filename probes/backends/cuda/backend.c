@@ -6,6 +6,7 @@
 #include "probes/backends/cuda/kernels.h"
 #include "probes/backends/cuda/matmul.h"
 #include "tuner/base/memory.h"
+#include "workloads/program/pytorch.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +59,12 @@ static bool is_empty(const struct fm_problem *p)
     return p->n_out == 1 && fm_operand_numel(&p->operand[0]) == 0;
 }
 
+/* PyTorch has kernels of its own for some convolutions, and so have we */
+static bool by_cudnn(const struct fm_problem *p)
+{
+    return fm_cuda_conv_serves(p->kernel) && !fm_pytorch_is_depthwise(p);
+}
+
 static fm_status own_candidates(const struct fm_problem *p, struct fm_candidates *out, struct fm_err *err)
 {
     int64_t bytes = fm_cuda_workspace_bytes(p);
@@ -75,7 +82,7 @@ static fm_status cuda_candidates(struct fm_backend *b, const struct fm_problem *
     if (p->kernel >= FM_KERNEL_COUNT) return FM_FAIL(err, FM_INVALID, "cuda: kernel %d", (int)p->kernel);
     if (p->attr->tf32 && b->cuda.sm < FM_CUDA_SM_TF32)
         return FM_FAIL(err, FM_UNSUPPORTED, "TF32 needs compute capability 8.0; this is sm_%d", b->cuda.sm);
-    if (fm_cuda_conv_serves(p->kernel)) return is_empty(p) ? FM_OK : fm_cuda_conv_candidates(b->conv, p, out, err);
+    if (by_cudnn(p)) return is_empty(p) ? FM_OK : fm_cuda_conv_candidates(b->conv, p, out, err);
     if (p->kernel == FM_K_MATMUL) return is_empty(p) ? FM_OK : fm_cuda_matmul_candidates(&b->cuda, p, out, err);
     return own_candidates(p, out, err);
 }
@@ -147,9 +154,9 @@ static fm_status cuda_run(struct fm_backend *b, const struct fm_launch *l, struc
         bool absent = o->storage == FM_NONE || !l->address[i];
         b->data[i] = absent ? NULL : (char *)l->address[i] + o->offset * fm_dtype_bytes((enum fm_dtype)o->dtype);
     }
-    bool library = fm_cuda_conv_serves(p->kernel) || p->kernel == FM_K_MATMUL;
+    bool conv = by_cudnn(p), library = conv || p->kernel == FM_K_MATMUL;
     if (library && is_empty(p)) return FM_OK;
-    if (fm_cuda_conv_serves(p->kernel)) return run_conv(b, l, err);
+    if (conv) return run_conv(b, l, err);
     if (p->kernel == FM_K_MATMUL) return run_matmul(b, l, err);
     struct fm_cuda_call call = { .problem = *p, .data = b->data, .workspace = l->workspace, .workspace_bytes = l->workspace_bytes,
                                  .seed = l->seed, .step = l->step };

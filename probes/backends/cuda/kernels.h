@@ -1,5 +1,5 @@
-/* The cuda backend's own kernels behind a C interface: all that workloads/program/kernels.h names but MATMUL, CONV,
- * CONV_DGRAD and CONV_WGRAD, which are cuBLASLt's and cuDNN's.
+/* The cuda backend's own kernels behind a C interface: all that workloads/program/kernels.h names but MATMUL, which is
+ * cuBLASLt's, and CONV, CONV_DGRAD and CONV_WGRAD, which are cuDNN's unless they are depthwise.
  *
  * A launch enqueues on the stream and returns; nothing is allocated, copied or waited for. Operands are views as they
  * lie in device memory: any strides, contiguous or channels-last (whoever keeps channels-last rewrites them with
@@ -53,10 +53,11 @@ fm_cuda_launch_fn fm_cuda_launch_softmax, fm_cuda_launch_softmax_bwd, fm_cuda_la
 fm_cuda_launch_fn fm_cuda_launch_batch_norm, fm_cuda_launch_batch_norm_eval, fm_cuda_launch_batch_norm_bwd,
     fm_cuda_launch_group_norm, fm_cuda_launch_group_norm_bwd;                       /* norm.cu */
 fm_cuda_launch_fn fm_cuda_launch_interpolate, fm_cuda_launch_interpolate_bwd;       /* resample.cu */
+fm_cuda_launch_fn fm_cuda_launch_depthwise;                                        /* depthwise.cu */
 fm_cuda_launch_fn fm_cuda_launch_sgd, fm_cuda_launch_adam, fm_cuda_launch_amp_unscale,
     fm_cuda_launch_amp_update;                                                      /* optimizer.cu */
 
-/* the launch of a kernel; NULL for those that are cuDNN's or cuBLASLt's */
+/* the launch of a kernel; NULL for those that are cuBLASLt's. Of convolutions it takes depthwise ones alone. */
 fm_cuda_launch_fn *fm_cuda_launch_of(enum fm_kernel kernel);
 
 #ifdef __cplusplus

@@ -91,7 +91,7 @@ static fm_status conv_candidates(struct fm_backend *b, const struct fm_problem *
     if (problem->operand[problem->n_out].ndim < 4 || problem->operand[problem->n_out].ndim > 5)
         return FM_FAIL(err, FM_UNSUPPORTED, "spec: a convolution of %d dimensions", problem->operand[problem->n_out].ndim);
     if (fm_operand_numel(&problem->operand[0]) == 0) return FM_OK;
-    if (fm_spec_is_depthwise_kernel(problem)) return FM_OK;
+    if (fm_pytorch_is_depthwise(problem)) return FM_OK;
     fm_status status = check_capability(b, err);
     if (status == FM_OK && !b->device) status = fm_spec_device_open(b->description, &b->device, err);
     if (status != FM_OK) return status;

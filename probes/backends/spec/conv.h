@@ -1,8 +1,7 @@
-/* Which convolution PyTorch asks cuDNN for: the three tensors of a problem by their roles, their format, and the cases in
- * which PyTorch takes a kernel of its own. Pure; no library.
+/* Which convolution PyTorch asks cuDNN for: the three tensors of a problem by their roles and their format. Pure; no library.
  *
  * Source: aten/src/ATen/native/Convolution.cpp, ConvUtils.h, cudnn/Conv_v8.cpp and c10/core/MemoryFormat.h of torch 2.6;
- * rules 42 and 44. */
+ * rule 42. */
 #ifndef FM_PROBES_BACKENDS_SPEC_CONV_H
 #define FM_PROBES_BACKENDS_SPEC_CONV_H
 
@@ -23,9 +22,5 @@ struct fm_spec_conv {
 
 /* the problem is a CONV, CONV_DGRAD or CONV_WGRAD */
 void fm_spec_conv(const struct fm_problem *problem, struct fm_spec_conv *out);
-/* PyTorch's depthwise kernels run it, without workspace */
-bool fm_spec_is_depthwise_kernel(const struct fm_problem *problem);
-/* is_channels_last_strides: ambiguous strides count as contiguous */
-bool fm_spec_like_channels_last(const struct fm_operand *operand);
 
 #endif
