@@ -142,12 +142,29 @@ static struct tensor *weight_gradient(struct lower *l, struct tensor *g, struct 
     return v;
 }
 
+/* A factor is saved for the other one's gradient alone, and only if that is wanted; so the first and the second that may
+ * be saved are found in what was unpacked. */
+static void save_factors(struct lower *l, struct node *n, struct var *const factor[2], const uint32_t edge[2])
+{
+    for (int i = 0; n && i < 2; i++)
+        if (n->meta[edge[1 - i]].need) save(l, n, factor[i]->x);
+}
+
+static void find_factors(const struct node *n, const uint32_t edge[2], struct tensor *out[2])
+{
+    uint32_t at = 0;
+    for (int i = 0; i < 2; i++) out[i] = n->meta[edge[1 - i]].need ? n->unpacked[at++] : NULL;
+}
+
 enum { BIAS, MAT1, MAT2 };
+static const uint32_t addmm_order[2] = { MAT1, MAT2 }, mm_order[2] = { 1, 0 };
 
 /* edges bias, mat1, mat2; computed mat1, mat2; the engine sums the bias's */
 static void addmm_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
 {
-    struct tensor *x = n->unpacked[0], *wt = n->unpacked[1];
+    struct tensor *factor[2];
+    find_factors(n, addmm_order, factor);
+    struct tensor *x = factor[0], *wt = factor[1];
     if (n->meta[MAT1].need) {
         out[MAT1] = new_tensor(l, n->meta[MAT1].size, 2, (enum fm_dtype)g->dtype, PLAIN);
         record_matmul(l, out[MAT1], g, false, wt, true);
@@ -160,8 +177,7 @@ static struct var *addmm(struct lower *l, struct var *bias, struct var *x, struc
 {
     if (!bias || !x || !wt || failed(l)) return NULL;
     struct node *n = new_node(l, addmm_backward, (struct var *[]){ bias, x, wt }, 3);
-    save(l, n, x->x);
-    save(l, n, wt->x);
+    save_factors(l, n, (struct var *const[]){ x, wt }, addmm_order);
     if (l->stopped) return NULL;
     struct tensor *y =
         new_tensor(l, (int64_t[]){ x->x->size[0], wt->x->size[1] }, 2, (enum fm_dtype)x->x->dtype, PLAIN);
@@ -175,7 +191,9 @@ static struct var *addmm(struct lower *l, struct var *bias, struct var *x, struc
 /* edges self, mat2; saved and computed mat2 first (rule 54) */
 static void mm_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
 {
-    struct tensor *wt = n->unpacked[0], *x = n->unpacked[1];
+    struct tensor *factor[2];
+    find_factors(n, mm_order, factor);
+    struct tensor *wt = factor[0], *x = factor[1];
     if (n->meta[1].need) out[1] = weight_gradient(l, g, x, &n->meta[1]);
     if (n->meta[0].need) {
         out[0] = new_tensor(l, n->meta[0].size, 2, (enum fm_dtype)g->dtype, PLAIN);
@@ -185,7 +203,9 @@ static void mm_backward(struct lower *l, struct node *n, struct tensor *g, struc
 
 static void bmm_backward(struct lower *l, struct node *n, struct tensor *g, struct tensor **out)
 {
-    struct tensor *b = n->unpacked[0], *a = n->unpacked[1];
+    struct tensor *factor[2];
+    find_factors(n, mm_order, factor);
+    struct tensor *b = factor[0], *a = factor[1];
     if (n->meta[1].need) {
         out[1] = new_tensor(l, n->meta[1].size, 3, (enum fm_dtype)g->dtype, PLAIN);
         record_matmul(l, out[1], a, true, g, false);
@@ -202,8 +222,7 @@ static struct var *mm(struct lower *l, struct var *a, struct var *b)
     if (!a || !b || failed(l) || l->stopped) return NULL;
     uint32_t ndim = a->x->ndim;
     struct node *n = new_node(l, ndim == 2 ? mm_backward : bmm_backward, (struct var *[]){ a, b }, 2);
-    save(l, n, b->x);
-    save(l, n, a->x);
+    save_factors(l, n, (struct var *const[]){ b, a }, mm_order);
     if (l->stopped) return NULL;
     int64_t size[FM_RANK];
     memcpy(size, a->x->size, sizeof size);
