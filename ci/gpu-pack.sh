@@ -24,7 +24,10 @@ folder=${1:-$root/carried}
 fail() { echo "gpu-pack: $*" >&2; exit 1; }
 command -v dpkg-query >/dev/null || fail "no dpkg-query: this collects packages of Debian or Ubuntu"
 
-packages="libcjson-dev libyaml-dev libsqlite3-dev libcmocka-dev libdnnl-dev"
+packages="libcjson-dev libyaml-dev libsqlite3-dev libcmocka-dev"
+# where ci/setup.sh has put a oneDNN beside the source, the distribution's is too old
+own_onednn=$root/.deps/onednn
+[ -d "$own_onednn" ] || packages+=" libdnnl-dev"
 for package in $packages; do
     dpkg-query -s "$package" >/dev/null 2>&1 || fail "$package is not installed: run ci/setup.sh first"
 done
@@ -70,6 +73,14 @@ for package in $packages; do
         esac
     done < <(dpkg-query -L "$package")
 done
+
+if [ -d "$own_onednn" ]; then
+    cp -rL "$own_onednn/include/." "$folder/include/"
+    carry_shared "$own_onednn/lib/libdnnl.so"
+    ln -s "$(objdump -p "$own_onednn/lib/libdnnl.so" | awk '$1 == "SONAME" { print $2 }')" "$folder/lib/libdnnl.so"
+    cp -r "$own_onednn/share/doc/onednn" "$folder/licenses/"
+    sed -n 's/^\([a-z-]*\)==\([^ ]*\).*/\1 \2/p' "$root/ci/onednn.txt" >>"$folder/versions.txt"
+fi
 
 for name in cjson/cJSON.h yaml.h sqlite3.h cmocka.h oneapi/dnnl/dnnl.h; do
     [ -f "$folder/include/$name" ] || fail "$name is in none of: $packages"
