@@ -3,7 +3,6 @@
 #include <string.h>
 
 #define V3 (DNNL_VERSION_MAJOR >= 3)
-#define HAS_FPMATH_MODE (V3 || DNNL_VERSION_MINOR >= 4)
 
 dnnl_status_t fm_dnn_desc_init(struct fm_dnn_desc *desc, const struct fm_dnn_shape *shape)
 {
@@ -89,10 +88,8 @@ static dnnl_status_t attributes(dnnl_primitive_attr_t *attr, double alpha)
     dnnl_status_t status = dnnl_primitive_attr_create(attr);
     if (status != dnnl_success) return status;
     status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
-#if HAS_FPMATH_MODE
-    /* not what ONEDNN_DEFAULT_FPMATH_MODE in the environment says; before 2.4 there was no other mode */
+    /* not what ONEDNN_DEFAULT_FPMATH_MODE in the environment says */
     if (status == dnnl_success) status = dnnl_primitive_attr_set_fpmath_mode(*attr, dnnl_fpmath_mode_strict);
-#endif
     if (status == dnnl_success && alpha != 1) {
         status = dnnl_post_ops_create(&ops);
         if (status == dnnl_success) status = append_linear(ops, alpha);

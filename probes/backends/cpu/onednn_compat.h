@@ -1,5 +1,5 @@
-/* oneDNN's C API in the few forms that the cpu backend uses, the same over versions 2 (2.2: Ubuntu 22.04,
- * 2.6: Debian 12) and 3: descriptors are values to the caller, primitive descriptors come ready with a user-managed scratchpad.
+/* oneDNN's C API in the few forms that the cpu backend uses, the same over versions 2 (from 2.6, Debian 12's)
+ * and 3: descriptors are values to the caller, primitive descriptors come ready with a user-managed scratchpad.
  *
  * Sizes and strides are in elements, in oneDNN's order of dimensions. Functions return oneDNN's own status;
  * dnnl_unimplemented means that neither the CPU nor the library has it. A zeroed descriptor is empty and may be
