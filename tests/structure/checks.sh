@@ -109,14 +109,16 @@ check_banned() {
     done < <(tree_files "$root" c h)
 }
 
-# c: each header compiles alone
+# c: each header compiles alone, with libraries' headers also in FM_INCLUDE_DIRS, folders with : between them
 check_headers() {
-    local root=$1 file
+    local root=$1 file folder folders outside=()
+    IFS=: read -ra folders <<<"${FM_INCLUDE_DIRS:-}"
+    for folder in "${folders[@]}"; do outside+=(-isystem "$folder"); done
     while read -r file; do
         # from within the tree, since the compiler looks in the working folder first; clang, unlike gcc, would find
         # that a header's static functions are not used here
         (cd "$root" && printf '#include "%s"\n' "$file" |
-            ${CC:-cc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wno-unused-function -Werror -I . -fsyntax-only -x c - 2>/dev/null) ||
+            ${CC:-cc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wno-unused-function -Werror -I . "${outside[@]}" -fsyntax-only -x c - 2>/dev/null) ||
             echo "$file:1: does not compile alone"
     done < <(tree_files "$root" h)
 }

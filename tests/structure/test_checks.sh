@@ -83,6 +83,14 @@ expect check_banned results/b.c:1
 fresh
 echo 'uint32_t fm_y(void);' >"$tree/results/lone.h"
 expect check_headers results/lone.h:1
+fresh
+mkdir -p "$tree/outside a/installed" "$tree/outside b"
+echo 'typedef int outside_a;' >"$tree/outside a/installed/a.h"
+echo 'typedef int outside_b;' >"$tree/outside b/b.h"
+printf '#include <installed/a.h>\n#include <b.h>\noutside_a fm_y(outside_b);\n' >"$tree/results/uses.h"
+expect check_headers results/uses.h:1
+FM_INCLUDE_DIRS="$tree/outside a" expect check_headers results/uses.h:1
+FM_INCLUDE_DIRS="$tree/outside a:$tree/outside b" expect check_headers ''
 
 # lengths of files and functions, and their exceptions
 fresh
