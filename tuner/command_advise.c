@@ -7,6 +7,7 @@
 #include "tuner/base/text.h"
 #include "tuner/explain/changes.h"
 #include "tuner/options_table.h"
+#include "tuner/recorded_cell.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -148,22 +149,6 @@ fm_status fm_advise_result(const struct fm_options *o, struct fm_advise_query *q
 
 /* ---- where nothing fits ---- */
 
-/* the cell of a record; false: of another version of fillmark */
-static bool cell_of(const struct fm_result_cell *from, struct fm_cell *cell)
-{
-    const struct fm_workload *w = fm_workload_find(from->workload, NULL);
-    const cJSON *item = NULL;
-    if (!w) return false;
-    fm_cell_default(cell, w);
-    cJSON_ArrayForEach(item, from->set)
-        if (!cJSON_IsString(item) || fm_settings_set(&cell->settings, item->string, item->valuestring, NULL) != FM_OK) return false;
-    cJSON_ArrayForEach(item, from->strategies) {
-        enum fm_strategy_id id = fm_strategy_find(item->string);
-        if (id == FM_STRATEGY_COUNT || !cJSON_IsString(item) || fm_cell_set(cell, id, item->valuestring, NULL) != FM_OK) return false;
-    }
-    return true;
-}
-
 /* the run's plainest cell of the unchanged model */
 static const struct fm_result_cell *plain_cell(const struct fm_result *r, const struct fm_advise_query *q)
 {
@@ -178,7 +163,7 @@ static fm_status plan_changes(const struct fm_result *r, const struct fm_advise_
     const struct fm_result_cell *from = plain_cell(r, q);
     struct fm_cell cell;
     *out = (struct fm_changes){ 0 };
-    if (!from || !cell_of(from, &cell)) return FM_OK;
+    if (!from || !fm_recorded_cell(from, &cell)) return FM_OK;
     struct fm_change_query query = { .cell = &cell, .batch = { .train = 1, .val = from->validates || from->planned },
                                      .capacity_bytes = advice->limit_bytes < 0 ? INT64_MAX : advice->limit_bytes };
     struct fm_err why = { 0 };

@@ -6,6 +6,7 @@
 #include "results/journal.h"
 #include "tuner/base/log.h"
 #include "tuner/base/memory.h"
+#include "tuner/calibrate.h"
 #include "tuner/campaign/record.h"
 #include "tuner/campaign/roofline.h"
 #include "tuner/device_table.h"
@@ -13,12 +14,16 @@
 #include "tuner/records.h"
 #include "tuner/space.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 struct planning {
     const struct fm_options *options;
     struct fm_session *session;
+    const struct fm_gpu *gpu;           /* the session's device in the table; NULL: it is not there */
+    struct fm_result run;               /* --calibrate's */
+    struct fm_calibrated calibrated;    /* of the session's device */
     struct fm_space space;
     struct fm_records records;
 };
@@ -31,13 +36,21 @@ static fm_status put(struct planning *p, cJSON *record, struct fm_err *err)
     return fm_records_add(&p->records, record, err);
 }
 
-/* of a GPU that is not here: what its table bounds the speed by; the session's program is that of the row */
-static bool add_bound(const struct fm_session *s, cJSON *row)
+/* Speed by the table of devices: the bound, what a run makes of it, and the basis. The session's program is that of the row. */
+static bool add_speed(const struct planning *p, const struct fm_cell *cell, cJSON *row)
 {
-    double seconds = s->config.gpu ? fm_roofline_step_seconds(s->config.gpu, &s->program) : 0;
-    if (!(seconds > 0)) return true;        /* unknown is absent */
-    return cJSON_AddNumberToObject(cJSON_GetObjectItemCaseSensitive(row, "planned"), "bound_samples_per_s",
-                                   (double)s->program.samples / seconds) != NULL;
+    struct fm_roofline bound = { .seconds = { NAN } };
+    if (p->gpu) bound = fm_roofline_step(p->gpu, &p->session->program);
+    double least = fm_roofline_seconds(&bound), samples = (double)p->session->program.samples;
+    if (!(least > 0)) return true;              /* unknown is absent */
+    struct fm_buf basis = FM_BUF(2048);
+    double seconds = fm_calibrated_seconds(p->options->calibrate ? &p->calibrated : NULL, cell, &bound, &basis);
+    cJSON *planned = cJSON_GetObjectItemCaseSensitive(row, "planned");
+    bool good = fm_buf_ok(&basis) && cJSON_AddNumberToObject(planned, "bound_samples_per_s", samples / least) &&
+                (!(seconds > 0) || cJSON_AddNumberToObject(planned, "calibrated_samples_per_s", samples / seconds)) &&
+                cJSON_AddStringToObject(planned, "speed_basis", fm_buf_text(&basis));
+    fm_buf_release(&basis);
+    return good;
 }
 
 /* the rows of one batch */
@@ -49,7 +62,7 @@ static fm_status plan_batch(struct planning *p, const struct fm_cell *cell, stru
     struct fm_row row = { .cell = cell, .batch = batch.train, .val_batch = batch.val, .role = "plan", .launch = 1, .planned = &planned,
                           .outcome = FM_OUTCOME_planned };
     cJSON *train = fm_record_row(&row);
-    if (train && !add_bound(p->session, train)) {
+    if (train && !add_speed(p, cell, train)) {
         cJSON_Delete(train);
         train = NULL;
     }
@@ -119,10 +132,48 @@ static fm_status open_device(const struct fm_options *o, const char *device, con
     return fm_session_open(out, &config, err);
 }
 
-static fm_status plan_device(struct planning *p, struct fm_err *err)
+/* the table's device that the driver calls so */
+static const struct fm_gpu *gpu_titled(const struct fm_gpus *gpus, const char *title)
+{
+    for (size_t i = gpus->count; i-- > 0;)          /* a user's own come last, and first here */
+        if (strcmp(gpus->item[i].title, title) == 0) return &gpus->item[i];
+    return NULL;
+}
+
+/* what the run says of this device, if one was given */
+static fm_status calibrate_device(struct planning *p, const struct fm_gpus *gpus, struct fm_err *err)
 {
     const struct fm_session *s = p->session;
-    fm_status status = fm_space_build(p->options, s->config.device, s->capacity_bytes == INT64_MAX ? 0 : s->capacity_bytes, &p->space, err);
+    p->gpu = s->config.gpu ? s->config.gpu : gpu_titled(gpus, s->device->device_name);
+    p->calibrated = (struct fm_calibrated){ 0 };
+    if (!p->options->calibrate) return FM_OK;
+    if (p->gpu) return fm_calibrate(&p->run, p->options->calibrate, p->gpu, &p->calibrated, err);
+    (void)snprintf(p->calibrated.why, sizeof p->calibrated.why, "the table of devices has no %.100s, so its peak rates are not known",
+                   s->device->device_name[0] ? s->device->device_name : s->config.device);
+    return FM_OK;
+}
+
+/* a run that calibrates none of the devices was given by mistake */
+static fm_status calibrate_devices(struct planning *p, struct fm_session *session, size_t devices, const struct fm_gpus *gpus,
+                                   struct fm_err *err)
+{
+    char first[sizeof p->calibrated.why] = "";
+    if (!p->options->calibrate) return FM_OK;
+    for (size_t i = 0; i < devices; i++) {
+        p->session = &session[i];
+        fm_status status = calibrate_device(p, gpus, err);
+        if (status != FM_OK || p->calibrated.known) return status;
+        if (!first[0]) memcpy(first, p->calibrated.why, sizeof first);
+    }
+    return FM_FAIL(err, FM_INVALID, "--calibrate: %s; fillmark show devices lists the table, --device-file adds to it", first);
+}
+
+static fm_status plan_device(struct planning *p, const struct fm_gpus *gpus, struct fm_err *err)
+{
+    const struct fm_session *s = p->session;
+    fm_status status = calibrate_device(p, gpus, err);
+    if (status == FM_OK)
+        status = fm_space_build(p->options, s->config.device, s->capacity_bytes == INT64_MAX ? 0 : s->capacity_bytes, &p->space, err);
     for (size_t i = 0; i < p->space.count && status == FM_OK; i++) status = plan_cell(p, i, err);
     fm_space_release(&p->space);
     return status;
@@ -149,19 +200,24 @@ fm_status fm_plan_records(const struct fm_options *o, struct fm_records *out, st
         status = open_device(o, o->device.item[opened], &gpus, &session[opened], err);
         if (status == FM_OK) opened++;
     }
+    bool calibrates = status == FM_OK && o->calibrate;
+    if (calibrates) status = fm_result_read(o->calibrate, &p.run, err);
+    bool read = calibrates && status == FM_OK;
+    if (read) status = calibrate_devices(&p, session, devices, &gpus, err);
     if (status == FM_OK) {
         p.session = session;
         status = put(&p, fm_record_run("run", o, session, devices), err);
     }
     for (size_t i = 0; i < devices && status == FM_OK; i++) {
         p.session = &session[i];
-        status = plan_device(&p, err);
+        status = plan_device(&p, &gpus, err);
     }
     cJSON *end = status == FM_OK ? fm_record_end(&(struct fm_campaign_totals){ 0 }, false) : NULL;
     if (status == FM_OK) status = end ? fm_records_add(&p.records, end, err) : FM_FAIL(err, FM_NOMEM, "a record");
     while (opened) fm_session_close(&session[--opened]);
     fm_free(session);
     fm_gpus_release(&gpus);
+    if (read) fm_result_release(&p.run);
     if (status != FM_OK) fm_records_release(&p.records);
     *out = p.records;
     return status;

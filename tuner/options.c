@@ -304,6 +304,7 @@ void fm_options_release(struct fm_options *options)
     fm_free(options->base_lr);
     fm_free(options->lr_rule);
     fm_free(options->device_file);
+    fm_free(options->calibrate);
     fm_free(options->format);
     fm_free(options->into);
     fm_free(options->template);

@@ -43,7 +43,7 @@ enum fm_option_id {
     FM_OPTION_WORKLOAD, FM_OPTION_SET,
     FM_OPTION_PRECISION, FM_OPTION_MEMORY_FORMAT, FM_OPTION_CHECKPOINT, FM_OPTION_CHANNELS, FM_OPTION_ACCUMULATE, FM_OPTION_OPTIMIZER,
     FM_OPTION_OPTIMIZER_FORM, FM_OPTION_ZERO_GRAD, FM_OPTION_VAL_BATCH, FM_OPTION_LOOP, FM_OPTION_ACCOUNTING,
-    FM_OPTION_DEVICE, FM_OPTION_DEVICE_FILE, FM_OPTION_MEMORY, FM_OPTION_THREADS,
+    FM_OPTION_DEVICE, FM_OPTION_DEVICE_FILE, FM_OPTION_CALIBRATE, FM_OPTION_MEMORY, FM_OPTION_THREADS,
     FM_OPTION_SEARCH, FM_OPTION_MAX_BATCH, FM_OPTION_BATCH, FM_OPTION_TIME_BUDGET, FM_OPTION_DEADLINE,
     FM_OPTION_LAUNCHES, FM_OPTION_SEED, FM_OPTION_POISON, FM_OPTION_ONLY,
     FM_OPTION_TARGET_GLOBAL_BATCH, FM_OPTION_DEVICE_COUNT, FM_OPTION_HEADROOM, FM_OPTION_MAX_MEMORY, FM_OPTION_ALLOW,
@@ -102,6 +102,7 @@ struct fm_options {
     int64_t target_global_batch, devices, max_memory_bytes, base_batch, samples_per_epoch;     /* ADVISE; 0: none */
     char *headroom, *allow, *objective, *base_lr, *lr_rule;     /* ADVISE, as given */
     char *device_file;                  /* a table of devices that adds to the built-in one; NULL: none */
+    char *calibrate;                    /* PLAN: a run's folder; NULL: none */
     char *out;                          /* NULL: the command names a new folder */
     char *format;                       /* REPORT, EXPORT; NULL: not given */
     char *into, *template;              /* EXPORT: paths; NULL: not given */

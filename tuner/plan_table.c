@@ -9,7 +9,8 @@
 #include <math.h>
 #include <string.h>
 
-#define FIGURES 9
+#define FIGURES 10
+#define CALIBRATED 8                /* a column where there is something in it */
 #define ID_CHARS 8
 
 struct section {
@@ -74,12 +75,21 @@ static void put_shared(const struct section *s)
     fm_buf_puts(s->out, "\n\n");
 }
 
-/* NaN: unknown */
-static double bound_of(const struct fm_result_row *row)
+/* of a row's plan; NaN: unknown */
+static double speed_of(const struct fm_result_row *row, const char *key)
 {
-    const cJSON *planned = cJSON_GetObjectItemCaseSensitive(row->record, "planned");
-    const cJSON *bound = cJSON_GetObjectItemCaseSensitive(planned, "bound_samples_per_s");
-    return cJSON_IsNumber(bound) ? bound->valuedouble : NAN;
+    double value = NAN;
+    (void)fm_json_f64(row ? fm_json_object(row->record, "planned") : NULL, key, &value);
+    return value;
+}
+
+static double bound_of(const struct fm_result_row *row) { return speed_of(row, "bound_samples_per_s"); }
+static double calibrated_of(const struct fm_result_row *row) { return speed_of(row, "calibrated_samples_per_s"); }
+
+static const char *basis_of(const struct section *s, size_t cell)
+{
+    const struct fm_result_row *row = row_of(s->result, cell, false);
+    return row ? fm_json_text(fm_json_object(row->record, "planned"), "speed_basis") : NULL;
 }
 
 static void put_figure(const struct section *s, size_t index, int column, struct fm_buf *text)
@@ -95,6 +105,7 @@ static void put_figure(const struct section *s, size_t index, int column, struct
     case 5: fm_put_gib(text, val ? val->planned.reserved_bytes : -1); break;
     case 6: fm_put_gib(text, train->planned.workspace_bytes); break;
     case 7: fm_put_f64(text, bound_of(train)); break;
+    case 8: fm_put_f64(text, calibrated_of(train)); break;
     default: fm_buf_printf(text, "%.*s", ID_CHARS, cell->id); break;
     }
 }
@@ -105,14 +116,17 @@ static void put_grid(const struct section *s)
         { "max batch", "train", true },        { "max batch", "val", true },           { "planned", "batch", true },
         { "planned", "allocated GiB", true },  { "planned", "reserved GiB", true },    { "planned", "val reserved", true },
         { "largest", "workspace GiB", true },  { "bound", "samples/s", true },
-        { NULL, "cell", false },
+        { "calibrated", "samples/s", true },   { NULL, "cell", false },
     };
     struct fm_grid grid = { 0 };
     struct fm_buf text = FM_BUF(4096);
     for (size_t k = 0; k < s->keys.count; k++)
         if (s->keys.key[k].varies && grid.columns + FIGURES < FM_GRID_COLUMNS) (void)fm_grid_column(&grid, NULL, s->keys.key[k].name, false);
     size_t keys = grid.columns;
-    for (size_t i = 0; i < FIGURES; i++) (void)fm_grid_column(&grid, after[i].above, after[i].title, after[i].right);
+    bool calibrated = false;
+    for (size_t i = 0; i < s->count; i++) calibrated = calibrated || !isnan(calibrated_of(row_of(s->result, s->cell[i], false)));
+    for (size_t i = 0; i < FIGURES; i++)
+        if (i != CALIBRATED || calibrated) (void)fm_grid_column(&grid, after[i].above, after[i].title, after[i].right);
     for (size_t i = 0; i < s->count; i++) {
         if (!row_of(s->result, s->cell[i], false)) continue;
         fm_grid_row(&grid);
@@ -122,6 +136,7 @@ static void put_grid(const struct section *s)
             if (s->keys.key[k].varies) fm_grid_put(&grid, column++, value ? value : FM_UNKNOWN_TEXT);
         }
         for (int f = 0; f < FIGURES; f++) {
+            if (f == CALIBRATED && !calibrated) continue;
             fm_buf_clear(&text);
             put_figure(s, s->cell[i], f, &text);
             fm_grid_put(&grid, column++, fm_buf_text(&text));
@@ -168,6 +183,30 @@ static void put_notes(const struct section *s)
     }
 }
 
+/* on what calibrated speeds, or their absence, rest: each basis once, with its cells where there are several */
+static void put_bases(const struct section *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        const char *basis = basis_of(s, s->cell[i]), *other;
+        bool all = true, before = false;
+        for (size_t k = 0; basis && k < s->count; k++) {
+            other = basis_of(s, s->cell[k]);
+            bool same = other && strcmp(other, basis) == 0;
+            all = all && same;
+            before = before || (same && k < i);
+        }
+        if (!basis || before || strcmp(basis, "bound (uncalibrated)") == 0) continue;
+        fm_buf_puts(s->out, "  speed");
+        for (size_t k = i; !all && k < s->count; k++) {
+            other = basis_of(s, s->cell[k]);
+            if (other && strcmp(other, basis) == 0) fm_buf_printf(s->out, " %.*s", ID_CHARS, s->result->cells[s->cell[k]].id);
+        }
+        fm_buf_puts(s->out, ": ");
+        fm_put_plain(s->out, basis);
+        fm_buf_putc(s->out, '\n');
+    }
+}
+
 static void put_section(struct section *s)
 {
     const struct fm_result_cell *cell = &s->result->cells[s->cell[0]];
@@ -179,6 +218,7 @@ static void put_section(struct section *s)
     put_shared(s);
     put_grid(s);
     put_notes(s);
+    put_bases(s);
 }
 
 static bool together(const struct fm_result_cell *a, const struct fm_result_cell *b)
@@ -201,11 +241,17 @@ fm_status fm_plan_table(const struct fm_result *result, struct fm_buf *out, stru
         }
         if (!begun) put_section(&s);
     }
-    bool bounded = false;
-    for (size_t i = 0; i < result->row_count; i++) bounded = bounded || !isnan(bound_of(&result->rows[i]));
+    bool bounded = false, calibrated = false;
+    for (size_t i = 0; i < result->row_count; i++) {
+        bounded = bounded || !isnan(bound_of(&result->rows[i]));
+        calibrated = calibrated || !isnan(calibrated_of(&result->rows[i]));
+    }
     if (bounded)
         fm_buf_puts(out, "\nbound: at most so fast, by the table's peak rates and bandwidth alone (a roofline over the step's kernels, "
                          "efficiency 1); no prediction\n");
+    if (calibrated)
+        fm_buf_puts(out, "calibrated: planned as well, by the share of the bound that kernels of each kind reached in a measured run; "
+                         "nothing was run at these batches\n");
     fm_free(index);
     return fm_buf_ok(out) ? FM_OK : FM_FAIL(err, FM_NOMEM, "the table");
 }
