@@ -42,6 +42,14 @@ sed 's/sms: .20/sms: [x/' mine.yaml >broken.yaml
 wants 2 "$FILLMARK" plan --device mine --device-file broken.yaml
 says err.txt "broken.yaml:6:10: devices.mine.sms: 'x' is not a whole number"
 
+# a run to calibrate by: it must be one, and have measured steps of the device
+wants 20 "$FILLMARK" plan --device mine --device-file mine.yaml --calibrate nowhere
+wants 0 "$FILLMARK" plan --device none --memory 1GiB --out planned "${small[@]}"
+wants 2 "$FILLMARK" plan --device mine --device-file mine.yaml --calibrate planned "${small[@]}"
+says err.txt "--calibrate: planned has no measured steps of Card of mine"
+wants 2 "$FILLMARK" plan --device none --calibrate planned "${small[@]}"
+says err.txt "so its peak rates are not known"
+
 # without a cuDNN to ask, and for what no cuDNN of today knows: workspace 0, and it says so
 mkdir empty
 FILLMARK_WORKER_DIR=$dir/empty wants 0 "$FILLMARK" plan --device rtx4090 --precision fp16 "${small[@]}"
