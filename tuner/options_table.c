@@ -39,6 +39,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_PRECISION] = { .name = "precision", .argument = "LIST", AXIS(FM_STRATEGY_PRECISION),
         .campaign = "fp32,bf16" },
     [FM_OPTION_MEMORY_FORMAT] = { .name = "memory-format", .argument = "LIST", AXIS(FM_STRATEGY_MEMORY_FORMAT) },
+    [FM_OPTION_ATTENTION] = { .name = "attention", .argument = "LIST", AXIS(FM_STRATEGY_ATTENTION) },
     [FM_OPTION_CHECKPOINT] = { .name = "checkpoint", .argument = "LIST", AXIS(FM_STRATEGY_CHECKPOINT),
         .campaign = "none,blocks" },
     [FM_OPTION_CHANNELS] = { .name = "channels", .argument = "LIST", AXIS(FM_STRATEGY_CHANNELS), .campaign = "1,1/2" },

@@ -86,7 +86,7 @@ static void test_table(void **state)
 {
     (void)state;
     for (int k = 0; k < FM_KERNEL_COUNT; k++) {
-        bool vendor = k == FM_K_MATMUL;
+        bool vendor = k == FM_K_MATMUL || k == FM_K_SDPA || k == FM_K_SDPA_BWD;
         assert_true(vendor == !fm_cuda_launch_of((enum fm_kernel)k));
     }
     assert_null(fm_cuda_launch_of(FM_KERNEL_COUNT));

@@ -33,5 +33,6 @@ static fm_status run(const struct fm_cuda_call *call, struct CUstream_st *stream
 
 fm_cuda_launch_fn *fm_cuda_launch_of(enum fm_kernel kernel)
 {
-    return kernel == FM_K_MATMUL || kernel >= FM_KERNEL_COUNT ? NULL : run;
+    bool vendor = kernel == FM_K_MATMUL || kernel == FM_K_SDPA || kernel == FM_K_SDPA_BWD;
+    return vendor || kernel >= FM_KERNEL_COUNT ? NULL : run;
 }

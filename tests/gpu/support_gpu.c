@@ -238,7 +238,8 @@ fm_status fm_run_shim(struct fm_case *c, struct fm_err *err)
 
 bool fm_gpu_library(enum fm_kernel kernel)
 {
-    return kernel == FM_K_MATMUL || kernel == FM_K_CONV || kernel == FM_K_CONV_DGRAD || kernel == FM_K_CONV_WGRAD;
+    return kernel == FM_K_MATMUL || kernel == FM_K_CONV || kernel == FM_K_CONV_DGRAD || kernel == FM_K_CONV_WGRAD ||
+           kernel == FM_K_SDPA || kernel == FM_K_SDPA_BWD;
 }
 
 struct fm_backend *fm_fake_open(const char *options)

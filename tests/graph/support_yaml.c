@@ -16,6 +16,10 @@ fm_status lower_with(const struct fm_graph *graph, int policy, struct fm_program
     struct fm_policy p = fm_policy_default();
     memset(blocks, 1, sizeof blocks);
     if (policy == 1) p.checkpoint = blocks;
+    if (policy == 3) {
+        p.checkpoint = blocks;
+        p.autocast = FM_BF16;
+    }
     if (policy == 2) {
         p.autocast = FM_F16;
         p.loss_scaler = true;

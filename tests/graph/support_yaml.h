@@ -4,9 +4,9 @@
 
 #include "workloads/lower/lower.h"
 
-enum { POLICIES = 3 };
+enum { POLICIES = 4 };
 
-/* lowers under plain fp32, with every block recomputed, and with autocast; checks the program too. FM_OK, or what failed */
+/* lowers under plain fp32, with every block recomputed, with autocast to fp16, and with both in bf16; checks the program too. FM_OK, or what failed */
 fm_status lower_with(const struct fm_graph *graph, int policy, struct fm_program *program, struct fm_err *err);
 /* the hash of the program; fails the test if there is none */
 uint64_t lowering_hash(const struct fm_graph *graph, int policy);

@@ -24,6 +24,7 @@ static const struct net {
     { "segformer", { { "variant", "b0" }, { "input", "64x96" } } },
     { "segformer", { { "variant", "b2" }, { "input", "64x64" }, { "drop_path", "0.1" }, { "dropout", "0" } } },
 };
+#define FLASH_POLICY 2 /* the first in half precision, which flash attention needs */
 
 static struct fm_graph build(const struct net *net, int64_t train, int64_t val)
 {
@@ -161,7 +162,7 @@ static void test_all_ops(void **state)
     struct fm_graph c = read_back(fm_buf_text(&once), 2, 2), d = read_back(fm_buf_text(&once), 3, 3);
     struct fm_buf twice = written(&c, &d);
     assert_string_equal(fm_buf_text(&twice), fm_buf_text(&once));
-    for (int policy = 0; policy < POLICIES; policy++) {
+    for (int policy = FLASH_POLICY; policy < POLICIES; policy++) {
         assert_int_equal(lowering_hash(&a, policy), lowering_hash(&c, policy));
         assert_int_equal(lowering_hash(&b, policy), lowering_hash(&d, policy));
     }
@@ -172,6 +173,36 @@ static void test_all_ops(void **state)
     fm_graph_release(&c);
     fm_graph_release(&d);
     fm_free(text);
+}
+
+/* attention in one kernel comes back as such, with its scale */
+static void test_flash(void **state)
+{
+    (void)state;
+    struct fm_settings settings;
+    struct fm_graph graph[2], back[2];
+    struct fm_err err = { 0 };
+    fm_settings_default(&settings, &fm_segformer);
+    assert_int_equal(fm_settings_set(&settings, "input", "64x96", &err), FM_OK);
+    settings.flash_attention = true;
+    for (int i = 0; i < 2; i++)
+        if (fm_settings_build(&settings, 2 + i, 1 + i, &graph[i], &err) != FM_OK) fail_msg("%s", err.text);
+    struct fm_buf text = written(&graph[0], &graph[1]);
+    assert_non_null(strstr(fm_buf_text(&text), "op: sdpa"));
+    for (int i = 0; i < 2; i++) back[i] = read_back(fm_buf_text(&text), 2 + i, 1 + i);
+    for (int i = 0; i < 2; i++)
+        for (int policy = FLASH_POLICY; policy < POLICIES; policy++)
+            assert_int_equal(lowering_hash(&graph[i], policy), lowering_hash(&back[i], policy));
+    struct fm_program program = { 0 };
+    assert_int_equal(lower_with(&graph[0], 0, &program, &err), FM_UNSUPPORTED); /* fp32 */
+    assert_non_null(strstr(err.text, "fp16 and bf16"));
+    fm_program_release(&program);
+    for (int i = 0; i < 2; i++) {
+        fm_graph_release(&graph[i]);
+        fm_graph_release(&back[i]);
+    }
+    fm_buf_release(&text);
+    assert_int_equal(fm_memory_live, 0);
 }
 
 /* "as training" is the training body without a loss */
@@ -292,7 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_documented_example),
         cmocka_unit_test(test_all_ops),      cmocka_unit_test(test_validation_as_training),
-        cmocka_unit_test(test_not_writable), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_not_writable), cmocka_unit_test(test_flash), cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

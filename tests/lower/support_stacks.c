@@ -162,6 +162,40 @@ static void criterion(struct stack *s, bool dice)
     fm_body_loss(s->b, loss);
 }
 
+/* ---- 2 x (attention of 1024 tokens in 2 heads by one kernel) ---- */
+
+#define TOKENS 1024
+#define HEADS 2
+
+static fm_value split_heads(struct fm_build *b, fm_value x, int64_t depth)
+{
+    return fm_transpose(b, fm_reshape(b, x, 4, (int64_t[]){ 2, TOKENS, HEADS, depth }), 1, 2);
+}
+
+/* a head is not as long as its kernel wants it: padded there, cut here */
+static void flash(struct stack *s, int depth)
+{
+    struct fm_build *b = s->b;
+    int width = HEADS * depth;
+    for (int i = 0; i < 8; i++) *next(s) = fm_new_linear(b, "linear", (struct fm_linear){ width, width });
+    fm_build_body(b, FM_BODY_TRAIN, 2);
+    fm_value x = fm_input(b, "x", FM_INPUT_IMAGE, CLASSES, (struct fm_shape){ 3, { 2, TOKENS, width } }), y = x;
+    FM_SCOPE(b, x) {
+        for (uint32_t layer = 0; layer < 8; layer += 4) {
+            fm_value out = FM_NO_VALUE;
+            FM_SCOPE(b, y) {
+                fm_value qkv[3];
+                for (uint32_t i = 0; i < 3; i++)
+                    fm_hold(b, qkv[i] = split_heads(b, fm_apply(b, &s->module[layer + i], y), depth));
+                fm_value mixed = fm_transpose(b, fm_sdpa(b, "flash", qkv, 1.0 / depth), 1, 2);
+                out = fm_apply(b, &s->module[layer + 3], fm_reshape(b, mixed, 3, (int64_t[]){ 2, TOKENS, width }));
+            }
+            fm_rebind(b, &y, out);
+        }
+    }
+    mean_loss(s, y);
+}
+
 /* ---- optimizers: the smallest network whose parameters are 32 matrices ---- */
 
 static void matrices(struct stack *s)
@@ -208,6 +242,8 @@ bool torch_stack_lower(const char *name, struct fm_program *program, int64_t *ex
     else if (has(name, "blocks4")) blocks4(&s);
     else if (has(name, "group_silu")) group_silu_residual(&s);
     else if (has(name, "cross_entropy")) criterion(&s, has(name, "dice"));
+    else if (has(name, "flash_d20")) flash(&s, 20);
+    else if (has(name, "flash_d24")) flash(&s, 24);
     else if (has(name, "optimizer_")) matrices(&s);
     else fail_msg("unknown stack %s", name);
     if (has(name, "_checkpoint")) policy.checkpoint = all;

@@ -53,13 +53,6 @@ int64_t torch_case_number(const struct torch_case *c, const char *key)
     return number;
 }
 
-static bool has(const struct torch_case *c, const char *key)
-{
-    for (uint32_t i = 0; i < c->fields; i++)
-        if (strcmp(c->field[i].key, key) == 0) return true;
-    return false;
-}
-
 bool torch_case_is(const struct torch_case *c, const char *key, const char *value)
 {
     return strcmp(torch_case_text(c, key), value) == 0;
@@ -90,6 +83,13 @@ static void set(struct fm_settings *s, const char *key, const char *value)
     if (fm_settings_set(s, key, value, &err) != FM_OK) fail_msg("%s", err.text);
 }
 
+static bool has(const struct torch_case *c, const char *key)
+{
+    for (uint32_t i = 0; i < c->fields; i++)
+        if (strcmp(c->field[i].key, key) == 0) return true;
+    return false;
+}
+
 void torch_case_build(const struct torch_case *c, struct fm_graph *graph)
 {
     struct fm_err err = { 0 };
@@ -107,6 +107,7 @@ void torch_case_build(const struct torch_case *c, struct fm_graph *graph)
         set(&settings, "variant", torch_case_text(c, "variant"));
         set(&settings, "drop_path", "0");
         set(&settings, "dropout", "0.1");
+        settings.flash_attention = has(c, "attention") && CHOICE(c, "attention", "math", "flash") == 1;
     }
     int64_t batch = torch_case_number(c, "batch");
     bool val = CHOICE(c, "phase", "train", "val") == 1;

@@ -225,7 +225,9 @@ static void check_case(const char *name)
     X(segformer_fp32_fused) X(segformer_fp32_batch1) X(segformer_fp32_loader) X(unet_fp32_val) X(unet_fp16_val) \
     X(segformer_fp32_val) X(segformer_fp16_val) X(unet_bf16_channels_last) \
     X(unet_fp16_checkpoint_channels_last) X(segformer_fp32_channels_last) X(segformer_bf16_channels_last) \
-    X(segformer_fp32_batch1_channels_last) X(segformer_fp16_checkpoint_channels_last) X(segformer_fp32_val_channels_last)
+    X(segformer_fp32_batch1_channels_last) X(segformer_fp16_checkpoint_channels_last) X(segformer_fp32_val_channels_last) \
+    X(segformer_fp16_flash) X(segformer_bf16_flash_checkpoint) X(segformer_bf16_flash_loader) X(segformer_fp16_flash_batch1) \
+    X(segformer_fp16_flash_accumulate) X(segformer_fp16_flash_val)
 #define X(name) static void name(void **state) { (void)state; check_case(#name); }
 CASES(X)
 #undef X

@@ -107,6 +107,12 @@ static void whole_steps_channels_last(void **state)
     check_whole_steps("torch_peaks_channels_last.tsv", 54);
 }
 
+static void whole_steps_flash(void **state)
+{
+    (void)state;
+    check_whole_steps("torch_peaks_flash.tsv", 17);
+}
+
 static void stacks(void **state)
 {
     (void)state;
@@ -127,7 +133,7 @@ static void stacks(void **state)
         judge(&tally, name, planned(&planner, &program), torch_case_number(&c, "peak_bytes"), extra_bytes);
     }
     report(&tally);
-    assert_int_equal(tally.rows, 33);
+    assert_int_equal(tally.rows, 37);
     assert_int_equal(tally.skipped, 7);
     fm_program_release(&program);
     fm_planner_release(&planner);
@@ -168,6 +174,7 @@ static void ensemble_validation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(whole_steps), cmocka_unit_test(whole_steps_channels_last),
+                                        cmocka_unit_test(whole_steps_flash),
                                         cmocka_unit_test(stacks), cmocka_unit_test(ensemble_validation) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

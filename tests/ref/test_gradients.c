@@ -259,6 +259,35 @@ static void softmax(void **state)
     }
 }
 
+/* queries that look at more keys than there are of them, and at fewer; a softmax that is flat, and one that is steep */
+static void attention(void **state)
+{
+    (void)state;
+    static const struct { int64_t batch, heads, queries, keys, depth; double scale; } rows[] = {
+        { 2, 2, 3, 5, 4, 0.5 }, { 1, 3, 5, 2, 3, 1.0 / 3 }, { 2, 1, 4, 1, 2, 1 }, { 1, 1, 4, 6, 5, 2.5 }, { 1, 2, 3, 3, 1, -1 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const int64_t q[] = { rows[i].batch, rows[i].heads, rows[i].queries, rows[i].depth };
+        const int64_t k[] = { q[0], q[1], rows[i].keys, q[3] };
+        struct fm_case f, b, done;
+        fm_case_init(&f, FM_K_SDPA), fm_case_init(&b, FM_K_SDPA_BWD);
+        f.attr.alpha = b.attr.alpha = rows[i].scale;
+        fm_case_out(&f, FM_F64, 4, q), fm_case_out(&f, FM_F64, 3, q);
+        fm_case_in(&f, FM_F64, 4, q), fm_case_in(&f, FM_F64, 4, k), fm_case_in(&f, FM_F64, 4, k);
+        for (uint32_t n = 2; n < 5; n++) fm_case_random(&f, n, -2, 2, 30 + n);
+        fm_case_out(&b, FM_F64, 4, q), fm_case_out(&b, FM_F64, 4, k), fm_case_out(&b, FM_F64, 4, k);
+        for (int n = 0; n < 6; n++) fm_case_in(&b, FM_F64, n == 5 ? 3 : 4, n == 2 || n == 3 ? k : q);
+        fm_case_random(&b, 3, -1, 1, 40);
+        fm_case_copy(&done, &f);
+        run(&done);
+        for (uint32_t n = 0; n < 3; n++) feed(&b, 4 + n, &f, 2 + n);
+        feed(&b, 7, &done, 0), feed(&b, 8, &done, 1);
+        run(&b);
+        for (uint32_t n = 0; n < 3; n++) compare(&f, 2 + n, &b, n);
+        fm_case_release(&f), fm_case_release(&b), fm_case_release(&done);
+    }
+}
+
 static void nll(void **state)
 {
     (void)state;
@@ -334,7 +363,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions), cmocka_unit_test(norms), cmocka_unit_test(unary_functions),
-        cmocka_unit_test(softmax), cmocka_unit_test(nll), cmocka_unit_test(resampling_and_dropout),
+        cmocka_unit_test(softmax), cmocka_unit_test(attention), cmocka_unit_test(nll), cmocka_unit_test(resampling_and_dropout),
     };
     return cmocka_run_group_tests(tests, open_backend, close_backend);
 }

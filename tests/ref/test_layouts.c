@@ -36,7 +36,7 @@ struct shape { enum fm_dtype dtype; int64_t size[5]; };
 struct row {
     enum fm_kernel kernel;
     uint32_t n_out, n_in;
-    struct shape operand[8];
+    struct shape operand[9];
     struct fm_attr attr;
 };
 
@@ -62,6 +62,9 @@ static const struct row rows[] = {
     { FM_K_ARANGE, 1, 0, { I64(9) }, { .mode = 0 } },
     { FM_K_ARGMAX, 1, 1, { I64(2, 1, 4, 5), F32(IMAGE) }, { .dim = 1 } },
     { FM_K_MATMUL, 1, 3, { F32(2, 3, 4), F32(2, 3, 5), F32(2, 5, 4), F32(2, 3, 4) }, { .alpha = 0.7 } },
+    { FM_K_SDPA, 2, 3, { BF16(2, 3, 4, 5), F32(2, 3, 4), BF16(2, 3, 4, 5), BF16(2, 3, 6, 5), BF16(2, 3, 6, 5) }, { .alpha = 0.4 } },
+    { FM_K_SDPA_BWD, 3, 6, { F32(2, 3, 4, 5), F32(2, 3, 6, 5), F32(2, 3, 6, 5), F32(2, 3, 4, 5), F32(2, 3, 4, 5), F32(2, 3, 6, 5),
+      F32(2, 3, 6, 5), F32(2, 3, 4, 5), F32(2, 3, 4) }, { .alpha = 0.4 } },
     { FM_K_CONV, 1, 3, { F32(2, 4, 3, 5), F32(2, 6, 5, 5), F32(4, 3, 3, 3), F32(4) },
       { .stride = { 2, 1 }, .padding = { 1, 1 }, .dilation = { 1, 1 }, .groups = 2 } },
     { FM_K_CONV_DGRAD, 1, 2, { F32(2, 6, 5, 5), F32(2, 4, 3, 5), F32(4, 3, 3, 3) },

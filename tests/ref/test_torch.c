@@ -172,6 +172,28 @@ static void matmul(void)
     product("grad.b", "in.a", true, "up.y", false, NULL);
 }
 
+/* recorded from the products and the softmax, and once more from F.scaled_dot_product_attention */
+static void attention(void)
+{
+    static const char *const ups[] = { "up.y", "in.q", "in.k", "in.v", "out.y" }, *const grads[] = { "grad.q", "grad.k", "grad.v" };
+    struct fm_case f, b;
+    tensor *q = get("in.q");
+    fm_case_init(&f, FM_K_SDPA), fm_case_init(&b, FM_K_SDPA_BWD);
+    f.attr.alpha = b.attr.alpha = attr("scale");
+    out_like(&f, get("out.y")), fm_case_out(&f, FM_F64, 3, q->size);
+    in(&f, q), in(&f, get("in.k")), in(&f, get("in.v"));
+    run(&f);
+    expect(&f, 0, get("out.y"));
+    if (has("out.lse")) expect(&f, 1, get("out.lse"));
+    for (int i = 0; i < 3; i++) out_like(&b, get(grads[i]));
+    for (int i = 0; i < 5; i++) in(&b, get(ups[i]));
+    fm_case_in(&b, FM_F64, 3, q->size);
+    for (int64_t i = 0; i < q->count / q->size[3]; i++) fm_case_set_one(&b, 8, i, fm_case_get_one(&f, 1, i));
+    run(&b);
+    for (uint32_t i = 0; i < 3; i++) expect(&b, i, get(grads[i]));
+    fm_case_release(&f), fm_case_release(&b);
+}
+
 static void batch_norm(void)
 {
     struct fm_case c;
@@ -452,7 +474,7 @@ static const struct { const char *operator; void (*check)(void); int cases; } ch
     { "mean", sum_or_mean, 2 },
     { "argmax", argmax, 1 }, { "one_hot", one_hot, 1 }, { "interpolate", interpolate, 9 }, { "softmax", softmax, 3 },
     { "log_softmax", softmax, 4 }, { "nll_loss", nll, 5 }, { "cross_entropy", nll, 4 }, { "adamw", optimizer, 2 },
-    { "adam", optimizer, 3 }, { "sgd", optimizer, 5 }, { "attention", NULL, 1 },
+    { "adam", optimizer, 3 }, { "sgd", optimizer, 5 }, { "attention", attention, 1 }, { "sdpa", attention, 4 },
     { "dice_and_cross_entropy", NULL, 2 },
 };
 #define CHECKS (sizeof checks / sizeof *checks)

@@ -39,6 +39,12 @@ CASES = [
     Case("segformer_fp32_batch1", **dict(SEGFORMER, batch=1)),
     Case("segformer_fp32_loader", **SEGFORMER, loop="loader"),
     Case("segformer_fp32_val", **SEGFORMER, phase="val"),
+    Case("segformer_fp16_flash", **SEGFORMER, precision="fp16", attention="flash"),
+    Case("segformer_bf16_flash_checkpoint", **SEGFORMER, precision="bf16", attention="flash", checkpoint="blocks"),
+    Case("segformer_bf16_flash_loader", **SEGFORMER, precision="bf16", attention="flash", loop="loader"),
+    Case("segformer_fp16_flash_batch1", **dict(SEGFORMER, batch=1), precision="fp16", attention="flash"),
+    Case("segformer_fp16_flash_accumulate", **SEGFORMER, precision="fp16", attention="flash", accumulate=2),
+    Case("segformer_fp16_flash_val", **SEGFORMER, phase="val", precision="fp16", attention="flash"),
     Case("segformer_fp16_val", **SEGFORMER, phase="val", precision="fp16"),
     Case("unet_bf16_channels_last", **UNET, **LAST, precision="bf16"),
     Case("unet_fp16_checkpoint_channels_last", **UNET, **LAST, precision="fp16", checkpoint="blocks"),
@@ -82,7 +88,8 @@ def main():
         ledger = account_case(case)
         options = " ".join(f"{key}={'x'.join(map(str, value)) if key == 'size' else value}"
                            for key, value in vars(case).items()
-                           if key != "name" and (key, value) != ("memory_format", "contiguous"))
+                           if key != "name" and (key, value) not in (("memory_format", "contiguous"),
+                                                                ("attention", "math")))
         text = HEAD.format(name=case.name, steps=STEPS, torch=torch.__version__, options=options)
         lines = [" ".join(map(str, event)) for event in tidy(ledger.events)]
         (out_dir / f"torch_events_{case.name}.txt").write_text(text + "\n".join(lines) + "\n")

@@ -4,9 +4,9 @@
     python3 memory_peaks.py OUT_DIR
 
 Writes OUT_DIR/torch_peaks.tsv (whole steps of the two networks: a column for every field of training.Case but the
-memory format), OUT_DIR/torch_peaks_channels_last.tsv (the same, channels-last) and OUT_DIR/torch_peaks_blocks.tsv
-(small stacks of layers, losses and optimizers). Peaks are sums of storages rounded up
-to 512 bytes; because a dispatch mode watches, gradients that meet are added out of place.
+memory format and the form of attention), OUT_DIR/torch_peaks_channels_last.tsv (the same, channels-last),
+OUT_DIR/torch_peaks_flash.tsv (SegFormer's with flash attention) and OUT_DIR/torch_peaks_blocks.tsv (small stacks of
+layers, losses and optimizers). Peaks are sums of storages rounded up to 512 bytes; because a dispatch mode watches, gradients that meet are added out of place.
 """
 import sys
 from dataclasses import fields
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from fake_device import account, autocast, pretend_there_is_a_gpu
-from networks import dice_and_cross_entropy
+from networks import Attention, dice_and_cross_entropy
 from training import STEPS, Case, account_case
 
 MIB = 2 ** 20
@@ -135,6 +135,21 @@ def channels_last_cases():
         yield network("sgd", size, 2, **more, **last, optimizer="sgd", momentum=0.9)
 
 
+def flash_cases():
+    flash = dict(attention="flash")
+    for precision in ("fp16", "bf16"):
+        kind = dict(precision=precision, **flash)
+        yield segformer(f"b0_{precision}", (224,) * 2, 2, **kind)
+        yield segformer(f"b0_{precision}_b1", (224,) * 2, 1, **kind)
+        yield segformer(f"b0_512_{precision}", (512,) * 2, 4, **kind)
+        yield segformer(f"b0_odd_{precision}", (352, 96), 3, classes=7, **kind)
+        yield segformer(f"b2_{precision}", (256,) * 2, 4, variant="b2", **kind)
+        yield segformer(f"b5_{precision}_checkpoint", (512,) * 2, 2, variant="b5", checkpoint="blocks", **kind)
+        yield segformer(f"b0_{precision}_loader", (512,) * 2, 2, loop="loader", **kind)
+        yield segformer(f"b1_{precision}_accumulate", (256,) * 2, 2, variant="b1", accumulate=2, **kind)
+    yield segformer("b0_fp16_val", (512,) * 2, 2, phase="val", precision="fp16", **flash)
+
+
 # ---- small stacks ----
 
 def norm_of(kind, channels):
@@ -199,6 +214,31 @@ def loss_step(criterion, precision):
     return account(build, run)
 
 
+def flash_step(depth, precision):
+    """loss = attention(x).mean() of 2 x 1024 tokens in 2 heads, twice in a row, backward; gradients are dropped."""
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([Attention(2 * depth, 2, 1, True) for _ in range(2)])
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x, 32, 32)
+            return x
+
+    def build():
+        return Twice(), torch.empty(2, 1024, 2 * depth)
+
+    def run(ledger, net, x):
+        for _ in range(STEPS):
+            with autocast(precision):
+                loss = net(x).mean()
+            loss.backward()
+            del loss
+            net.zero_grad()
+    return account(build, run)
+
+
 def dice_and_cross_entropy_3d(logits, target, dtype=torch.int64):
     p = logits.softmax(1)
     y = F.one_hot(target, logits.shape[1]).permute(0, 4, 1, 2, 3).to(dtype)
@@ -246,6 +286,10 @@ def block_rows():
             yield (f"dice_cross_entropy_{kind}_{precision}", "Conv3d(1, 4, 1) of 1 x 1 x 128^3, cross entropy + soft "
                    f"dice with a one-hot of {kind}", precision,
                    loss_step(partial(dice_and_cross_entropy_3d, dtype=dtype), precision))
+    for depth in (20, 24):
+        for precision in ("fp16", "bf16"):
+            yield (f"flash_d{depth}_{precision}", f"2 x flash attention of 2 x 1024 tokens, 2 heads of {depth}, mean", precision,
+                   flash_step(depth, precision))
     for name, make in OPTIMIZERS:
         yield (f"optimizer_{name}", "32 parameters of 1024 x 1024 and their gradients, optimizer steps alone", "fp32",
                optimizer_step(make))
@@ -296,10 +340,12 @@ def main():
           ["name", "precision", "peak_bytes", "peak_mib", "definition"],
           ((name, precision, ledger.peak_bytes, f"{ledger.peak_bytes / MIB:.3f}", definition)
            for name, definition, precision, ledger in block_rows()))
-    names = [field.name for field in fields(Case)]
+    names = [field.name for field in fields(Case) if field.name != "attention"]
     write(out_dir / "torch_peaks_channels_last.tsv", "peak allocated bytes of whole steps, channels-last",
           [*names, "peak_bytes", "peak_mib"], whole_rows(names, channels_last_cases()))
     names.remove("memory_format")
+    write(out_dir / "torch_peaks_flash.tsv", "peak allocated bytes of whole steps with flash attention",
+          [*names, "attention", "peak_bytes", "peak_mib"], whole_rows([*names, "attention"], flash_cases()))
     write(out_dir / "torch_peaks.tsv", "peak allocated bytes of whole steps",
           [*names, "peak_bytes", "peak_mib"], whole_rows(names, whole_cases()))
 

@@ -85,12 +85,22 @@ SEGFORMER = {
 }
 
 
+def flash_attention(q, k, v, scale):
+    """What F.scaled_dot_product_attention(q, k, v, scale=scale) calls where a GPU has the flash kernel: which it takes is
+    asked of the GPU, so it cannot be called without one. Heads are padded to a multiple of 8 (attention.cpp)."""
+    depth = q.shape[-1]
+    if depth % 8:
+        q, k, v = (F.pad(x, (0, -depth % 8)) for x in (q, k, v))
+    y = torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, scale=scale)[0]
+    return y[..., :depth] if depth % 8 else y
+
+
 class Attention(nn.Module):
     """Softmax attention whose keys and values come from a strided copy."""
 
-    def __init__(self, width, heads, reduction):
+    def __init__(self, width, heads, reduction, flash=False):
         super().__init__()
-        self.heads, self.reduction = heads, reduction
+        self.heads, self.reduction, self.flash = heads, reduction, flash
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
@@ -108,16 +118,18 @@ class Attention(nn.Module):
                           .flatten(2).transpose(1, 2))
         k = self.key(x).view(n, -1, self.heads, depth).transpose(1, 2)
         v = self.value(x).view(n, -1, self.heads, depth).transpose(1, 2)
+        if self.flash:
+            return self.proj(flash_attention(q, k, v, depth ** -.5).transpose(1, 2).reshape(n, tokens, channels))
         scores = (q @ k.transpose(-1, -2)) * depth ** -.5
         scores = scores.softmax(-1)
         return self.proj((scores @ v).transpose(1, 2).reshape(n, tokens, channels))
 
 
 class Block(nn.Module):
-    def __init__(self, width, heads, reduction):
+    def __init__(self, width, heads, reduction, flash):
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attention = Attention(width, heads, reduction)
+        self.attention = Attention(width, heads, reduction, flash)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.expand = nn.Linear(width, 4 * width)
         self.depthwise = nn.Conv2d(4 * width, 4 * width, 3, padding=1, groups=4 * width)
@@ -133,7 +145,7 @@ class Block(nn.Module):
 
 
 class SegFormer(nn.Module):
-    def __init__(self, variant, classes=4, checkpointed=False):
+    def __init__(self, variant, classes=4, checkpointed=False, flash=False):
         super().__init__()
         self.checkpointed = checkpointed
         widths, depths, head = SEGFORMER[variant]
@@ -145,7 +157,7 @@ class SegFormer(nn.Module):
             kernel, stride, padding = (3, 2, 1) if stage else (7, 4, 3)
             self.embed.append(nn.Conv2d(before, width, kernel, stride, padding))
             self.embed_norm.append(nn.LayerNorm(width, eps=1e-6))
-            self.blocks.append(nn.ModuleList([Block(width, heads, reduction) for _ in range(depth)]))
+            self.blocks.append(nn.ModuleList([Block(width, heads, reduction, flash) for _ in range(depth)]))
             self.stage_norm.append(nn.LayerNorm(width, eps=1e-6))
             before = width
         self.project = nn.ModuleList([nn.Linear(width, head) for width in widths])

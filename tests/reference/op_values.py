@@ -297,9 +297,26 @@ def optimizers(w, steps=3):
         w.end()
 
 
+# ---- attention in one kernel ----
+
+def flash(w):
+    """The flash kernel of the CPU, which also gives the log of each query's sum of exponentials."""
+    for name, (b, h, queries, keys, depth), scale in (("square", (2, 3, 5, 5, 8), 8 ** -0.5),
+                                                      ("reduced", (1, 2, 9, 2, 16), 0.25),
+                                                      ("odd", (2, 1, 3, 37, 5), 5 ** -0.5),
+                                                      ("steep", (1, 2, 4, 6, 3), 4.0)):
+        def attend(q, k, v):
+            y, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, scale=scale)
+            plain = F.scaled_dot_product_attention(q, k, v, scale=scale)
+            assert torch.allclose(y, plain, rtol=1e-12, atol=1e-12)
+            return dict(y=y, lse=lse)
+        w.case(f"sdpa_{name}", "sdpa", dict(scale=scale), attend,
+               dict(q=grid(b, h, queries, depth), k=grid(b, h, keys, depth), v=grid(b, h, keys, depth)))
+
+
 def main():
     w = Writer(Path(sys.argv[1]) / "op_values.txt")
-    for group in (convolutions, products, norms, elementwise, interpolations, losses, optimizers):
+    for group in (convolutions, products, norms, elementwise, interpolations, losses, optimizers, flash):
         group(w)
     w.out.close()
 

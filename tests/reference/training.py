@@ -37,6 +37,7 @@ class Case:
     zero_grad: str = "none"     # none: gradients are dropped; keep: they are zeroed in place
     loop: str = "plain"         # plain, loader: see train()
     memory_format: str = "contiguous"   # contiguous; channels_last: network and images .to(memory_format=channels_last[_3d])
+    attention: str = "math"     # segformer: math, flash
 
     def __post_init__(self):
         unet = self.network == "denseunet3d"
@@ -51,7 +52,7 @@ def new_network(case):
     checkpointed = case.checkpoint == "blocks"
     if case.network == "denseunet3d":
         return DenseUNet3D(case.base, case.classes, case.levels, checkpointed)
-    return SegFormer(case.variant, case.classes, checkpointed)
+    return SegFormer(case.variant, case.classes, checkpointed, case.attention == "flash")
 
 
 @contextmanager

@@ -27,6 +27,7 @@ const struct fm_attribute fm_attributes[] = {
     { FM_OP_input, "shape", FM_ATTRIBUTE_SHAPE, AT(shape), 0, 0, true, 0 },
     CONVOLUTION(FM_OP_conv),
     CONVOLUTION(FM_OP_conv_transpose),
+    { FM_OP_sdpa, "scale", FM_ATTRIBUTE_REAL, AT(alpha), -ANY, ANY, true, 0 },
     { FM_OP_batch_norm, "eps", FM_ATTRIBUTE_REAL, AT(eps), 0, 1, false, 1e-5 },
     { FM_OP_batch_norm, "momentum", FM_ATTRIBUTE_REAL, AT(momentum), 0, 1, false, 0.1 },
     { FM_OP_group_norm, "groups", FM_ATTRIBUTE_INT, AT(groups), 1, MAX_GROUPS, true, 0 },

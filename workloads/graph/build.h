@@ -65,6 +65,8 @@ fm_value fm_log_softmax(struct fm_build *b, const char *name, fm_value x, int di
 fm_value fm_nll_loss(struct fm_build *b, const char *name, fm_value logp, fm_value target, int64_t ignore_index);
 fm_value fm_cross_entropy(struct fm_build *b, const char *name, fm_value logits, fm_value target, int64_t ignore_index);
 fm_value fm_matmul(struct fm_build *b, const char *name, fm_value a, fm_value c);
+/* q (B, H, L, D), k and v (B, H, M, D), as F.scaled_dot_product_attention */
+fm_value fm_sdpa(struct fm_build *b, const char *name, const fm_value qkv[3], double scale);
 fm_value fm_interpolate(struct fm_build *b, const char *name, fm_value x, int64_t height, int64_t width);
 fm_value fm_cat(struct fm_build *b, const char *name, const fm_value *x, uint32_t n, int dim);
 fm_value fm_stack(struct fm_build *b, const char *name, const fm_value *x, uint32_t n);

@@ -72,6 +72,12 @@ fm_value fm_matmul(struct fm_build *b, const char *name, fm_value a, fm_value c)
     return fm_build_emit(b, FM_OP_matmul, name, (fm_value[]){ a, c }, 2, &none);
 }
 
+fm_value fm_sdpa(struct fm_build *b, const char *name, const fm_value qkv[3], double scale)
+{
+    struct fm_op_attr attr = { .alpha = scale };
+    return fm_build_emit(b, FM_OP_sdpa, name, qkv, 3, &attr);
+}
+
 fm_value fm_interpolate(struct fm_build *b, const char *name, fm_value x, int64_t height, int64_t width)
 {
     struct fm_op_attr attr = { .shape = fm_shape_of(b, x) };

@@ -87,6 +87,8 @@ double fm_node_macs(const struct fm_body *body, const struct fm_node *node)
         const struct fm_shape *a = &body->value[in[0]].shape;
         return numel * (double)a->size[a->ndim - 1];
     }
+    case FM_OP_sdpa:
+        return 2 * numel * (double)body->value[in[1]].shape.size[2];
     default:
         return 0;
     }

@@ -72,7 +72,7 @@ struct fm_op_attr {
     uint32_t dims;                  /* sum, mean: bit d set = dimension d reduced */
     uint32_t order[FM_RANK];        /* permute */
     bool keepdim, all;              /* all: mean over everything */
-    double alpha, beta;             /* affine; leaky_relu slope; dropout probability; equal_scalar value; log: log(x + beta) */
+    double alpha, beta;             /* affine; leaky_relu slope; dropout probability; equal_scalar value; sdpa scale; log: log(x + beta) */
     double eps, momentum;
     int64_t ignore_index;
     int64_t classes;                /* one_hot, input labels */

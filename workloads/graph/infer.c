@@ -78,6 +78,16 @@ static fm_status infer_matmul(struct infer *c)
     return FM_OK;
 }
 
+static fm_status infer_sdpa(struct infer *c)
+{
+    const struct fm_shape *q = c->in[0], *k = c->in[1], *v = c->in[2];
+    bool fits = q->ndim == 4 && k->ndim == 4 && fm_shape_equal(k, v) && q->size[0] == k->size[0] &&
+                q->size[1] == k->size[1] && q->size[3] == k->size[3];
+    if (!fits)
+        return BAD(c, "%s: sdpa takes q (B, H, L, D), k and v (B, H, M, D)", c->node->name);
+    return same_as_first(c);
+}
+
 static fm_status infer_norm(struct infer *c)
 {
     const struct fm_shape *x = c->in[0];
@@ -241,6 +251,7 @@ static fm_status infer_op(struct infer *c)
     case FM_OP_conv: case FM_OP_conv_transpose: return infer_conv(c);
     case FM_OP_linear: return infer_linear(c);
     case FM_OP_matmul: return infer_matmul(c);
+    case FM_OP_sdpa: return infer_sdpa(c);
     case FM_OP_batch_norm: case FM_OP_group_norm: case FM_OP_layer_norm: return infer_norm(c);
     case FM_OP_softmax: case FM_OP_log_softmax:
         if ((uint32_t)c->node->attr.dim >= c->in[0]->ndim) return BAD(c, "%s: no dimension %d", c->node->name, c->node->attr.dim);

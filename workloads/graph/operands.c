@@ -24,6 +24,7 @@ static const struct rule {
     [FM_OP_conv_transpose] = { 3, "f" },
     [FM_OP_linear] = { 3, "f" },
     [FM_OP_matmul] = { 2, "f" },
+    [FM_OP_sdpa] = { 3, "f" },
     [FM_OP_batch_norm] = { 6, "fffffi" },
     [FM_OP_group_norm] = { 3, "f" },
     [FM_OP_layer_norm] = { 3, "f" },

@@ -232,6 +232,7 @@ struct var *op_input(struct lower *, const struct fm_node *, struct var **);
 struct var *op_conv(struct lower *, const struct fm_node *, struct var **);
 struct var *op_linear(struct lower *, const struct fm_node *, struct var **);
 struct var *op_matmul(struct lower *, const struct fm_node *, struct var **);
+struct var *op_sdpa(struct lower *, const struct fm_node *, struct var **);
 struct var *op_batch_norm(struct lower *, const struct fm_node *, struct var **);
 struct var *op_group_norm(struct lower *, const struct fm_node *, struct var **);
 struct var *op_layer_norm(struct lower *, const struct fm_node *, struct var **);

@@ -160,6 +160,7 @@ const op_fn lower_ops[FM_OP_COUNT] = {
     [FM_OP_conv_transpose] = op_conv,
     [FM_OP_linear] = op_linear,
     [FM_OP_matmul] = op_matmul,
+    [FM_OP_sdpa] = op_sdpa,
     [FM_OP_batch_norm] = op_batch_norm,
     [FM_OP_group_norm] = op_group_norm,
     [FM_OP_layer_norm] = op_layer_norm,

@@ -152,9 +152,10 @@ static const struct fm_node *next_loud(const struct table *t, const struct fm_no
     return node < end ? node : NULL;
 }
 
-/* softmax(q k^T * scale) v from `q k^T`: the last matmul, or NULL if this is none */
+/* softmax(q k^T * scale) v from `q k^T`: the last matmul; of sdpa itself; or NULL if this is none */
 static const struct fm_node *attention_end(const struct table *t, const struct fm_node *scores)
 {
+    if (scores->op == FM_OP_sdpa) return scores;
     const struct fm_node *scale = scores->op == FM_OP_matmul ? next_loud(t, scores) : NULL;
     const struct fm_node *softmax = scale && scale->op == FM_OP_affine ? next_loud(t, scale) : scale;
     const struct fm_node *mixed = softmax && softmax->op == FM_OP_softmax ? next_loud(t, softmax) : NULL;
@@ -165,16 +166,17 @@ static const struct fm_node *attention_end(const struct table *t, const struct f
     return chained ? mixed : NULL;
 }
 
+/* scores and mixed are one node where one kernel does it all */
 static void put_attention(struct table *t, const struct fm_node *scores, const struct fm_node *mixed)
 {
-    const struct fm_shape *q = input_shape(t, scores, 0),
-                          *k = input_shape(t, scores, 1); /* (B, heads, N, d), (.., d, M) */
+    const struct fm_shape *q = input_shape(t, scores, 0), *k = input_shape(t, scores, 1); /* (B, heads, N, d) */
+    int64_t keys = k->size[scores == mixed ? 2 : 3];                                      /* (.., M, d), (.., d, M) */
     struct row r = { .node = scores, .result = mixed->out, .in = q->size[1] * q->size[3] };
     r.out = q->size[1] * t->body->value[mixed->out].shape.size[3];
-    r.macs = fm_node_macs(t->body, scores) + fm_node_macs(t->body, mixed);
+    r.macs = fm_node_macs(t->body, mixed) + (scores == mixed ? 0 : fm_node_macs(t->body, scores));
     (void)snprintf(r.op, sizeof r.op, "softmax(qk^T*scale)v");
     (void)snprintf(r.extra, sizeof r.extra, "heads=%" PRId64 " hd=%" PRId64 " Nq=%" PRId64 " Nk=%" PRId64 " windows=1 ",
-                   q->size[1], q->size[3], q->size[2], k->size[3]);
+                   q->size[1], q->size[3], q->size[2], keys);
     put_row(t, &r);
 }
 

@@ -35,6 +35,7 @@ struct fm_settings {
     const struct fm_workload *workload;
     struct fm_setting_value value[FM_MAX_SETTINGS];
     int32_t channels_numerator, channels_denominator;       /* the channels strategy; 1/1 */
+    bool flash_attention;                                   /* the attention strategy; false: products and a softmax */
 };
 
 struct fm_workload {
@@ -42,6 +43,7 @@ struct fm_workload {
     const char *sample;                                     /* what a sample is: "volume", "image" */
     const struct fm_setting *setting;
     uint32_t settings;
+    bool attention;                                         /* has some that can be one kernel */
     const char *optimizer;                                  /* as published: "adamw", "adamw-amsgrad" */
     double lr, weight_decay;
     fm_status (*build)(const struct fm_settings *settings, int64_t train_batch, int64_t val_batch, struct fm_graph *out,

@@ -54,6 +54,10 @@ static void save_for(struct count *c, const struct fm_node *node)
         save(c, in[1]);
         if (c->grad[in[1]]) save(c, in[0]);
         break;
+    case FM_OP_sdpa: /* one number a query, its log-sum-exp, is a statistic */
+        for (uint32_t i = 0; i < 3; i++) save(c, in[i]);
+        save(c, node->out);
+        break;
     case FM_OP_nll_loss:
         save(c, in[0]);
         save(c, in[1]);

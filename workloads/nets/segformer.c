@@ -6,7 +6,8 @@
  *   attn     q from x; k, v from conv(k = s = sr) + LN of x where sr > 1; softmax(q k^T / sqrt d) v; proj
  *   head     linear per stage -> bilinear to the first stage's grid, cat, conv1-bn-relu, dropout, conv1, bilinear
  *
- * Attention is executed as matmuls and a softmax (PyTorch's "math" form), which is how this network is published. */
+ * Attention is matmuls and a softmax, which is how this network is published; with the attention strategy it is one call
+ * of F.scaled_dot_product_attention. */
 #include "workloads/graph/build.h"
 #include "workloads/nets/nets.h"
 
@@ -36,6 +37,7 @@ struct segformer {
     const struct variant *variant;
     int dim[STAGES], decoder, classes;
     double drop_path, dropout;
+    bool flash;
     const int64_t *size;
     struct fm_module embed[STAGES], embed_norm[STAGES], norm[STAGES], linear[STAGES], fuse, fuse_norm, classifier;
     struct block block[STAGES][MAX_DEPTH];
@@ -131,6 +133,18 @@ static fm_value split_heads(struct fm_build *b, fm_value x, int n_heads)
     return fm_transpose(b, fm_reshape(b, x, 4, (int64_t[]){ s.size[0], s.size[1], n_heads, s.size[2] / n_heads }), 1, 2);
 }
 
+/* q (B, heads, N, d), k and v (B, heads, M, d) -> (B, heads, N, d) */
+static fm_value mix(struct segformer *net, const struct block *m, const fm_value qkv[3], double scale)
+{
+    struct fm_build *b = net->b;
+    struct fm_name name = fm_name("%s.sdpa", m->name.text);
+    if (net->flash) return fm_sdpa(b, name.text, qkv, scale);
+    fm_value a = FM_NO_VALUE, scores = fm_matmul(b, name.text, qkv[0], fm_transpose(b, qkv[1], 2, 3));
+    fm_rebind(b, &a, fm_affine(b, name.text, scores, scale, 0));
+    fm_rebind(b, &a, fm_softmax(b, name.text, a, 3));
+    return fm_matmul(b, name.text, a, qkv[2]);
+}
+
 /* x (B, N, C), grid h x w -> (B, N, C) */
 static fm_value attention(struct segformer *net, const struct block *m, int stage, fm_value x, const int64_t grid[2])
 {
@@ -149,10 +163,8 @@ static fm_value attention(struct segformer *net, const struct block *m, int stag
         fm_hold(b, k);
         fm_value v = split_heads(b, fm_apply(b, &m->v, source), heads[stage]);
         fm_hold(b, v);
-        fm_value a = FM_NO_VALUE, scores = fm_matmul(b, fm_name("%s.sdpa", m->name.text).text, q, fm_transpose(b, k, 2, 3));
-        fm_rebind(b, &a, fm_affine(b, fm_name("%s.sdpa", m->name.text).text, scores, 1.0 / sqrt((double)s.size[2] / heads[stage]), 0));
-        fm_rebind(b, &a, fm_softmax(b, fm_name("%s.sdpa", m->name.text).text, a, 3));
-        fm_value mixed = fm_transpose(b, fm_matmul(b, fm_name("%s.sdpa", m->name.text).text, a, v), 1, 2);
+        double scale = 1.0 / sqrt((double)s.size[2] / heads[stage]);
+        fm_value mixed = fm_transpose(b, mix(net, m, (const fm_value[]){ q, k, v }, scale), 1, 2);
         out = fm_apply(b, &m->proj, fm_reshape(b, mixed, 3, s.size));
     }
     return out;
@@ -297,6 +309,7 @@ static fm_status build(const struct fm_settings *s, int64_t train_batch, int64_t
     net.classes = (int)fm_setting_get(s, "classes")->number;
     net.drop_path = fm_setting_get(s, "drop_path")->real;
     net.dropout = fm_setting_get(s, "dropout")->real;
+    net.flash = s->flash_attention;
     net.decoder = fm_settings_channels(s, net.variant->decoder);
     for (int i = 0; i < STAGES; i++) {
         net.dim[i] = fm_settings_channels(s, net.variant->dim[i]);
@@ -323,5 +336,5 @@ static fm_status build(const struct fm_settings *s, int64_t train_batch, int64_t
 const struct fm_workload fm_segformer = {
     .name = "segformer", .title = "SegFormer (MiT encoder, all-MLP head)", .sample = "image",
     .setting = settings, .settings = sizeof settings / sizeof settings[0], .build = build,
-    .optimizer = "adamw-amsgrad", .lr = 3e-4, .weight_decay = 1e-4,
+    .attention = true, .optimizer = "adamw-amsgrad", .lr = 3e-4, .weight_decay = 1e-4,
 };

@@ -38,6 +38,13 @@
  *                                                                    b (.., K, N) [+ bias (.., M, N) expanded];
  *                                                                    2-D or 3-D with equal leading size; any
  *                                                                    strides; f32 accumulation
+ * SDPA             y, lse                  q, k, v                   attention of q, y (B, H, L, D) to k, v
+ *                                                                    (B, H, M, D): s = alpha * q @ k^T,
+ *                                                                    lse (B, H, L) = log sum exp(s) over M,
+ *                                                                    f32 (f64 where q is), y = exp(s - lse) @ v
+ * SDPA_BWD         dq, dk, dv              g, q, k, v, y, lse        p = exp(s - lse): dv = p^T @ g,
+ *                                                                    ds = p * (g @ v^T - sum(g * y)),
+ *                                                                    dq = alpha * ds @ k, dk = alpha * ds^T @ q
  * CONV             y                       x, w, [bias]              x (B, C, spatial), 2 or 3 spatial dims;
  *                                                                    attr.stride/padding/dilation (in the order
  *                                                                    of the spatial dims), groups. transposed 0:
@@ -103,7 +110,8 @@
     X(BATCH_NORM, 1) X(BATCH_NORM_EVAL, 0) X(BATCH_NORM_BWD, 1)                                  \
     X(GROUP_NORM, 1) X(GROUP_NORM_BWD, 1) X(LAYER_NORM, 0) X(LAYER_NORM_BWD, 1)                  \
     X(INTERPOLATE, 0) X(INTERPOLATE_BWD, 1) X(DROPOUT, 0) X(DROPOUT_BWD, 0) X(BERNOULLI, 0)      \
-    X(INPUT, 0) X(INIT, 0) X(SGD, 0) X(ADAM, 0) X(AMP_UNSCALE, 0) X(AMP_UPDATE, 0)
+    X(INPUT, 0) X(INIT, 0) X(SGD, 0) X(ADAM, 0) X(AMP_UNSCALE, 0) X(AMP_UPDATE, 0)          \
+    X(SDPA, 1) X(SDPA_BWD, 1)
 
 #define X(name, scratch) FM_K_##name,
 enum fm_kernel { FM_KERNEL_LIST(X) FM_KERNEL_COUNT };

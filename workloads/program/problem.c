@@ -86,6 +86,16 @@ static double conv_flops(const struct fm_problem *problem)
     return 2 * product_from(problem->attr->transposed ? x : y, 0) * product_from(w, 1) + bias;
 }
 
+/* Two products forward; five backward, one of them the scores once more. Of each score the scaling and the softmax's
+ * four, and backward its exponential and the three that make ds of it. */
+static double sdpa_flops(const struct fm_problem *problem)
+{
+    bool forward = problem->kernel == FM_K_SDPA;
+    const struct fm_operand *q = &problem->operand[forward ? 2 : 4], *k = q + 1;
+    double scores = product_from(q, 0) / (double)q->size[3] * (double)k->size[2], depth = (double)q->size[3];
+    return scores * (forward ? 4 * depth + 5 : 10 * depth + 5) + (forward ? 0 : 2 * product_from(q, 0));
+}
+
 /* operations an element of the counted operand; the transcendental functions count as one. 0: data movement */
 static const struct { uint8_t flops; bool of_input; } element_flops[FM_KERNEL_COUNT] = {
     [FM_K_UNARY] = { 1, false }, [FM_K_UNARY_BWD] = { 2, false }, [FM_K_BINARY] = { 1, false },
@@ -107,6 +117,8 @@ double fm_problem_flops(const struct fm_problem *problem)
         return conv_flops(problem);
     case FM_K_MATMUL:
         return product_from(out, 0) * (2 * (double)in[0].size[in[0].ndim - 1] + (problem->n_in > 2 ? 1 : 0));
+    case FM_K_SDPA: case FM_K_SDPA_BWD:
+        return sdpa_flops(problem);
     case FM_K_NLL:
         return product_from(&in[1], 0) * element_flops[FM_K_NLL].flops;
     case FM_K_SGD:

@@ -148,6 +148,17 @@ static fm_status resolve_blocks(const struct fm_body *body, const char *text, ui
     return FM_OK;
 }
 
+/* flash attention is where the network has attention and the precision is one that PyTorch's kernel takes */
+static fm_status check_attention(const struct fm_recipe *r, struct fm_err *err)
+{
+    if (!r->settings.flash_attention) return FM_OK;
+    if (!r->settings.workload->attention)
+        return FM_FAIL(err, FM_UNSUPPORTED, "%s has no attention, flash or other", r->settings.workload->name);
+    if (r->policy.autocast == r->policy.base)
+        return FM_FAIL(err, FM_UNSUPPORTED, "flash attention is for fp16 and bf16: in fp32 PyTorch takes another kernel, not modelled");
+    return FM_OK;
+}
+
 /* what would keep a network from learning one batch by heart */
 static void dropout_off(struct fm_settings *s)
 {
@@ -162,6 +173,7 @@ fm_status fm_cell_lower(const struct fm_cell *cell, struct fm_cell_batch batch, 
     struct fm_graph graph = { 0 };
     uint8_t chosen[FM_MAX_BLOCKS];
     fm_status status = fm_cell_recipe(cell, &r, err);
+    if (status == FM_OK) status = check_attention(&r, err);
     if (status != FM_OK) return status;
     if (batch.fixed_batch) dropout_off(&r.settings);
     r.policy.fixed_batch = batch.fixed_batch;

@@ -14,9 +14,10 @@
 #define FM_MAX_BLOCKS 512
 #define FM_SMALL_BATCH 2            /* of the check that a network learns */
 
-/* in the order they are applied: model, precision, memory format, accumulation, checkpointing, validation, execution */
+/* in the order they are applied: model, precision, memory format, attention, accumulation, checkpointing, validation, execution */
 enum fm_strategy_id {
-    FM_STRATEGY_CHANNELS, FM_STRATEGY_PRECISION, FM_STRATEGY_MEMORY_FORMAT, FM_STRATEGY_OPTIMIZER, FM_STRATEGY_OPTIMIZER_FORM,
+    FM_STRATEGY_CHANNELS, FM_STRATEGY_PRECISION, FM_STRATEGY_MEMORY_FORMAT, FM_STRATEGY_ATTENTION,
+    FM_STRATEGY_OPTIMIZER, FM_STRATEGY_OPTIMIZER_FORM,
     FM_STRATEGY_ACCUMULATE,
     FM_STRATEGY_CHECKPOINT, FM_STRATEGY_ZERO_GRAD, FM_STRATEGY_VAL_BATCH, FM_STRATEGY_LOOP, FM_STRATEGY_ACCOUNTING,
     FM_STRATEGY_COUNT

@@ -16,6 +16,7 @@ fm_ref_kernel fm_ref_fill, fm_ref_copy, fm_ref_unary, fm_ref_unary_bwd, fm_ref_b
               fm_ref_arange, fm_ref_argmax;                                                     /* elementwise.c */
 fm_ref_kernel fm_ref_softmax, fm_ref_softmax_bwd, fm_ref_nll, fm_ref_nll_bwd;                   /* loss.c */
 fm_ref_kernel fm_ref_matmul;                                                                    /* matmul.c */
+fm_ref_kernel fm_ref_sdpa, fm_ref_sdpa_bwd;                                                     /* attention.c */
 fm_ref_kernel fm_ref_conv, fm_ref_conv_dgrad, fm_ref_conv_wgrad;                                /* conv.c */
 fm_ref_kernel fm_ref_batch_norm, fm_ref_batch_norm_eval, fm_ref_batch_norm_bwd, fm_ref_group_norm,
               fm_ref_group_norm_bwd, fm_ref_layer_norm, fm_ref_layer_norm_bwd;                  /* norm.c */

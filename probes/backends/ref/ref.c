@@ -30,6 +30,8 @@ static const struct row {
     [FM_K_ARANGE] = { fm_ref_arange, 1, 1, 0, 0 },
     [FM_K_ARGMAX] = { fm_ref_argmax, 1, 1, 1, 1 },
     [FM_K_MATMUL] = { fm_ref_matmul, 1, 1, 2, 3 },
+    [FM_K_SDPA] = { fm_ref_sdpa, 2, 2, 3, 3 },
+    [FM_K_SDPA_BWD] = { fm_ref_sdpa_bwd, 3, 3, 6, 6 },
     [FM_K_CONV] = { fm_ref_conv, 1, 1, 2, 3 },
     [FM_K_CONV_DGRAD] = { fm_ref_conv_dgrad, 1, 1, 2, 2 },
     [FM_K_CONV_WGRAD] = { fm_ref_conv_wgrad, 1, 1, 2, 2 },

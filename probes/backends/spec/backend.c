@@ -118,6 +118,8 @@ static fm_status spec_candidates(struct fm_backend *b, const struct fm_problem *
     if (problem->attr->tf32 && b->capability < FM_SPEC_CAPABILITY_TF32)
         return FM_FAIL(err, FM_UNSUPPORTED, "TF32 needs compute capability 8.0; this is sm_%d", b->capability);
     if (problem->kernel == FM_K_MATMUL) fm_pytorch_product(problem, b->capability, out);
+    if (problem->kernel == FM_K_SDPA || problem->kernel == FM_K_SDPA_BWD)
+        return FM_FAIL(err, FM_UNSUPPORTED, "spec: attention in one kernel is not asked of cuDNN yet");
     if (problem->kernel != FM_K_CONV && problem->kernel != FM_K_CONV_DGRAD && problem->kernel != FM_K_CONV_WGRAD) return FM_OK;
     const struct fm_workspace_entry *known = fm_workspaces_find(&b->known, entry.key);
     if (known) {
