@@ -134,13 +134,20 @@ function marks(svg) {
     });
 }
 
-/* into a figure that stands in its place already, so that its width is known */
+let ids = 0;
+function identified(e, name) {          /* an id of its own, for aria-labelledby */
+    e.id ||= name + "-" + ++ids;
+    return e.id;
+}
+/* into a figure that stands in its place already, so that its width is known; its name is that of section, chart and model */
 function panel(figure, title, changed, height) {
     const name = element(figure, "h4", title);
-    name.id = "chart-" + document.querySelectorAll("svg").length;
+    const above = figure.closest("section").querySelectorAll("h2, h3");
+    const names = [above[0], above[above.length - 1], name].map(e => identified(e, "chart")).join(" ");
     const width = Math.max(280, Math.floor(figure.clientWidth)), margin = { left: 52, right: 14, top: 20, bottom: 40 };
     const svg = d3.select(figure).append("svg").attr("viewBox", `0 0 ${width} ${height}`).attr("role", "group")
-        .attr("aria-labelledby", name.id).attr("class", changed ? "changed" : "unchanged");
+        .attr("aria-labelledby", names).attr("class", changed ? "changed" : "unchanged");
+    svg.append("desc").text("Arrow keys go from mark to mark.");
     return { figure, svg, width, height, margin, changed, inner: [margin.left, width - margin.right], rise: [height - margin.bottom, margin.top] };
 }
 function axes(p, x, y, titles, ticks) {
@@ -183,8 +190,8 @@ function frontOf(cells) {               /* the best median rate of the front's p
 const plansOf = cell => cell.rows.filter(r => r.outcome === "planned" && known(r.planned?.reserved_bytes) && r.planned.fits !== false);
 
 function paretoChart(figure, cells, scales, changed, title) {
-    const plans = cells.some(c => plansOf(c).length), p = panel(figure, title, changed, scales.rate ? 340 : 110);
-    if (plans) p.rise[0] -= 34;
+    const plans = cells.some(c => plansOf(c).length), p = panel(figure, title, changed, scales.rate ? 340 : 124);
+    if (plans) p.rise[0] -= 48;
     const x = d3.scaleLinear().domain([0, scales.bytes / scales.unit]).range(p.inner);
     const y = d3.scaleLinear().domain([0, scales.rate || 1]).range(p.rise);
     const at = bytes => x(number(bytes) / scales.unit);
@@ -215,13 +222,13 @@ function paretoChart(figure, cells, scales, changed, title) {
                 mark("planned", at(point.planned_peak_bytes), py, 190, pointText(cell, point, true), { batch: point.batch, plan: point.planned_peak_bytes });
         }
         for (const row of plansOf(cell))
-            mark("planned", at(row.planned.reserved_bytes), p.rise[0] + 40, 80, `${cell.label}; batch ${row.phase === "val" ? row.val_batch : row.batch}` +
+            mark("planned", at(row.planned.reserved_bytes), p.rise[0] + 34, 80, `${cell.label}; batch ${row.phase === "val" ? row.val_batch : row.batch}` +
                  ` ${row.phase}: ${gib(number(row.planned.reserved_bytes))} GiB planned, not run`, { batch: row.batch, plan: row.planned.reserved_bytes });
         if (cell === cell.series.cell && known(cell.knee?.peak_bytes.lo) && cell.series.index < COLOURS)
             g.append("text").attr("class", "number").attr("aria-hidden", "true").attr("x", at(cell.knee.peak_bytes.lo) + 7)
                 .attr("y", y(cell.knee.samples_per_s.median) - 7).text(cell.series.index + 1);
     }
-    if (plans) p.svg.append("text").attr("x", p.inner[0]).attr("y", p.rise[0] + 58).text("planned, not run: throughput not known");
+    if (plans) p.svg.append("text").attr("x", p.inner[0]).attr("y", p.rise[0] + 60).text("planned, not run: throughput not known");
     legend(p.figure, cells.filter(c => c.points.length || plansOf(c).length));
     marks(p.svg.node());
 }
@@ -332,8 +339,9 @@ function scalesOf(cells) {
              batchMin: d3.min(points, p => number(p.batch)), batchMax: d3.max(points, p => number(p.batch)) };
 }
 function drawSection(parent, cells) {
-    const section = element(parent, "section", null, { tabindex: "-1" }), scales = scalesOf(cells), device = (result.devices || []).find(d => d.id === cells[0].device);
+    const section = element(parent, "section", null, { tabindex: "-1" }), measured = cells.some(c => c.points.length), scales = scalesOf(cells), device = (result.devices || []).find(d => d.id === cells[0].device);
     element(section, "h2", `${cells[0].workload} on ${cells[0].device}${device ? " \u00b7 " + device.name : ""}`);
+    section.setAttribute("aria-labelledby", identified(section.querySelector("h2"), "section"));
     const whole = sections.find(s => s.includes(cells[0])), varying = keysOf(whole);
     const common = [false, true].flatMap(strategy => Object.keys((strategy ? cells[0].strategies : cells[0].set) || {}).map(name => ({ strategy, name })))
         .filter(k => !varying.some(other => sameKey(k, other)));
@@ -346,7 +354,9 @@ function drawSection(parent, cells) {
         const figures = models.map(() => element(panels, "figure", null, { class: "panel" }));
         models.forEach(([changed, name], i) => chart(figures[i], cells.filter(c => c.changes_model === changed), scales, changed, name));
     };
-    if (scales.bytes > 0)
+    if (scales.bytes > 0 && !measured)
+        draw("Planned memory", "Hollow: planned at the largest batch that fits, not run; throughput is not known. Dotted: the limit.", paretoChart);
+    else if (scales.bytes > 0)
         draw("Memory against throughput", "Filled: measured; large on its model\u2019s Pareto front, which the line joins. Hollow: planned. Upright bars: 95 % " +
              "interval over launches. Faint bars: up to the bound on the peak where validation was not run. Numbers stand at the knee. Dotted: the limit.", paretoChart);
     if (scales.batchMin)
@@ -369,15 +379,21 @@ function stateText(cell) {
 /* those that tell cells of one section apart: the others are said once, above its charts */
 const sameKey = (a, b) => a.strategy === b.strategy && a.name === b.name;
 const tableKeys = () => sections.flatMap(keysOf).filter((k, i, all) => all.findIndex(other => sameKey(k, other)) === i);
+/* of a cell that did not run: reserved at its largest batch, the larger of training and validation */
+function plannedPeak(cell) {
+    const peaks = plansOf(cell).map(r => number(r.planned.reserved_bytes));
+    return peaks.length && !cell.ran ? Math.max(...peaks) : null;
+}
 /* a value sorts, a text is shown */
 function columns() {
     const varies = get => new Set(result.cells.map(get)).size > 1;
     const text = (id, title, get) => ({ id, title, value: get, text: c => get(c) ?? UNKNOWN });
     const figure = (id, title, value, show) => ({ id, title, value, text: c => show(value(c), c), number: true });
     const knee = get => c => c.knee ? get(c.knee) : null;
-    return [
+    const front = c => !c.points.length ? null : c.pareto ? 0 : c.pareto_tentative ? 1 : 2;
+    const list = [
         figure("rank", "rank", c => number(c.rank), count),
-        { id: "front", title: "front", value: c => c.pareto ? 0 : c.pareto_tentative ? 1 : 2, text: c => c.pareto ? "yes" : c.pareto_tentative ? "perhaps" : "no" },
+        { id: "front", title: "front", value: front, text: c => ["yes", "perhaps", "no"][front(c)] ?? UNKNOWN },
         ...(varies(c => c.device) ? [text("device", "device", c => c.device)] : []),
         ...(varies(c => c.workload) ? [text("workload", "workload", c => c.workload)] : []),
         ...tableKeys().map(k => text(k.name, k.name, c => valueOf(c, k))),
@@ -389,11 +405,14 @@ function columns() {
         figure("speed", "relative speed", c => c.relative_speed, v => known(v) ? v.toFixed(3) : UNKNOWN),
         figure("peak", "measured peak GiB", knee(p => number(p.peak_bytes.lo)), (v, c) =>
             known(v) ? gibRange(v, number(c.knee.peak_bytes.hi)) : UNKNOWN),
-        figure("planned", "planned peak GiB", knee(p => number(p.planned_peak_bytes)), gib),
+        figure("planned", "planned peak GiB", c => c.knee ? number(c.knee.planned_peak_bytes) : plannedPeak(c), gib),
+        figure("bound", "bound samples/s", c => number(d3.max(plansOf(c), r => r.planned.bound_samples_per_s)), four),
         figure("flops", "FLOPs a sample", c => c.flops_per_sample, v => scaled(v, "")),
         text("state", "state", stateText),
         { id: "cell", title: "cell", value: c => c.id, again: true },
     ];
+    /* what no cell has is not a column; what it is sorted by stays */
+    return list.filter(k => k.id === view.sort || k.id === "cell" || result.cells.some(c => known(k.value(c))));
 }
 function inOrder(cells, list) {
     const column = list.find(c => c.id === view.sort);
@@ -418,8 +437,10 @@ function drawTable(cells) {
     const box = document.querySelector("#cells .scroll"), list = columns(), focused = document.activeElement?.dataset?.sort, left = box.scrollLeft;
     box.replaceChildren();
     const table = element(box, "table");
-    element(table, "caption", "Peaks are reserved bytes at the knee, the larger of training and validation. ? not certified, \u2265 limited by " +
-            "--max-batch, " + UNKNOWN + " not known. A click on a heading sorts.");
+    element(table, "caption", "Cells");
+    document.querySelector("#cells .note").textContent = "Peaks are reserved bytes, the larger of training and validation, at the knee; " +
+        "of what was only planned, at the largest batch. " + (list.some(k => k.id === "bound") ? "Bound: at most so fast, by the device\u2019s " +
+        "table alone; no prediction. " : "") + "? not certified, \u2265 limited by --max-batch, " + UNKNOWN + " not known. A click on a heading sorts.";
     const head = element(element(table, "thead"), "tr"), body = element(table, "tbody");
     for (const column of list) {
         const th = element(head, "th", null, { scope: "col", class: column.number ? "number" : "" });
@@ -435,7 +456,8 @@ function drawTable(cells) {
     for (const cell of inOrder(cells, list)) {
         const row = element(body, "tr", null, { "data-cell": cell.id });
         for (const column of list) {
-            const value = column.value(cell), td = element(row, "td", column.again ? null : column.text(cell), { class: column.number ? "number" : "" });
+            const value = column.value(cell), td = element(row, column.again ? "th" : "td", column.again ? null : column.text(cell),
+                column.again ? { scope: "row" } : { class: column.number ? "number" : "" });
             if (known(value)) td.dataset.value = value;
             td.dataset.column = column.id;
             if (column.id === "planned" || ((column.id === "train" || column.id === "val") && cell.outcome === "planned")) td.classList.add("plan");
@@ -470,10 +492,12 @@ function drawFilter() {
     choice("workload", "Workload", distinct(c => c.workload));
     choice("device", "Device", distinct(c => c.device));
     if (new Set(result.cells.map(c => c.changes_model)).size > 1) choice("model", "Model", [["unchanged", "as it is"], ["changed", "changed by a strategy"]]);
-    const check = element(form, "label", null, { class: "check" }), front = element(check, "input", null, { type: "checkbox" });
-    check.append("Pareto front only");
-    front.checked = view.front === "1";
-    bind(front, "front", () => front.checked ? "1" : "");
+    if (result.cells.some(c => c.pareto)) {
+        const check = element(form, "label", null, { class: "check" }), front = element(check, "input", null, { type: "checkbox" });
+        check.append("Pareto front only");
+        front.checked = view.front === "1";
+        bind(front, "front", () => front.checked ? "1" : "");
+    }
     form.addEventListener("submit", e => e.preventDefault());
     form.hidden = false;
 }
@@ -486,7 +510,7 @@ function drawFacts() {
         const dl = element(to, "dl");
         for (const [name, value] of list) if (known(value) && value !== "") { element(dl, "dt", name); element(dl, "dd", value); }
     };
-    element(parent, "h2", "Device and run");
+    element(parent, "h2", "Device and run", { id: "facts-title" });
     for (const device of result.devices || []) {
         element(parent, "h3", device.id);
         pairs(parent, [["name", device.name], ["instruction set", device.isa], ["library", device.library], ["driver", device.driver],
@@ -497,7 +521,7 @@ function drawFacts() {
     }
     element(parent, "h3", "run");
     pairs(parent, [["fillmark", result.tool], ["started", result.started], ["host", result.host], ["seed", result.seed],
-                   ["time", known(time.wall_ns) ? `${seconds(number(time.wall_ns))}, in steps ${seconds(number(time.measured_ns))}` : null],
+                   ["time", number(time.wall_ns) ? `${seconds(number(time.wall_ns))}, in steps ${seconds(number(time.measured_ns))}` : null],
                    ["ended by itself", result.complete ? "yes" : "no"]]);
     if (!result.config) { parent.hidden = false; return; }
     const details = element(parent, "details");
@@ -510,6 +534,7 @@ function drawNotices() {
     if (!result.complete) say("This run did not end; --resume goes on with it.");
     if (result.torn) say("The journal\u2019s last line is not whole: the run was killed while it was written.");
     if (!result.cells.length) say("No cell was run.");
+    else if (result.cells.some(c => c.outcome === "planned") && !result.cells.some(c => c.ran)) say("Planned: nothing was run, and no figure here is measured.");
     const doubted = new Map();
     for (const c of result.cells) if (c.mistrusted) doubted.set(c.mistrusted_reason, (doubted.get(c.mistrusted_reason) || 0) + 1);
     for (const [why, cells] of doubted) say(`${cells} of the cells: ${why}. See \u201cmistrusted\u201d in the table.`);

@@ -15,11 +15,10 @@ const set = (name, v) => {
 };
 const knee = c => c.points.find(p => p.batch === c.knee_batch) || null;
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-try {
-    check(document.documentElement.dataset.ready === "yes", "the page's script came to its end");
-    check(result.cells.length > 1 && result.rows.length > 1, "there is something to show");
-    check(rows().length === result.cells.length, "a row a cell");
 
+/* ---- a run ---- */
+
+function checkRun() {
     /* figures of the table are those of the JSON */
     for (const row of rows()) {
         const cell = cellOf(row), k = knee(cell);
@@ -104,8 +103,74 @@ try {
     all[0].dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
     check(document.activeElement === all[1], "the arrow goes to the next mark");
     check(all.every(m => m.getAttribute("aria-label").length > 10), "each mark has its text");
+}
+
+/* ---- plans alone: nothing looks measured ---- */
+
+function checkPlans() {
+    const fitting = result.rows.filter(r => !r.superseded && r.planned && r.planned.fits !== false);
+    check(fitting.length > 1, "plans that fit");
+    check(document.querySelectorAll("svg .planned").length === fitting.length, "a hollow mark a plan");
+    check(document.querySelectorAll("svg .measured").length === 0, "no filled mark");
+    check(document.getElementById("notices").textContent.includes("nothing was run"), "it is said");
+    check(!document.querySelector('[data-column="rate"], [data-column="peak"], [data-column="front"], [data-column="rank"]'), "no column of what is not known");
+    check(!document.querySelector('#filter [name="front"]'), "no filter by a front that there is not");
+    check(document.querySelectorAll("svg .part").length === document.querySelectorAll("svg .part.plan").length, "bars are told as planned");
+    for (const row of rows()) {
+        const cell = cellOf(row), own = fitting.filter(r => r.cell === cell.id && r.device === row.querySelector('[data-column="device"]').dataset.value);
+        const peak = own.length ? Math.max(...own.map(r => r.planned.reserved_bytes)) : undefined, bound = own.map(r => r.planned.bound_samples_per_s ?? 0);
+        check(String(value(row, "planned")) === String(peak), `${cell.id} planned peak: ${value(row, "planned")}, not ${peak}`);
+        check(!own.length || Number(value(row, "bound")) === Math.max(...bound), "the bound");
+        check(row.querySelector('[data-column="train"]').textContent.includes("planned"), "a planned batch is told as such");
+    }
+    /* what is beside the marks of plans does not overlap, also on a phone, which is narrower than this browser's window can be */
+    document.body.style.maxWidth = "366px";
+    set("find", "");
+    for (const svg of document.querySelectorAll("svg")) {
+        const boxes = [...svg.querySelectorAll(":scope > text:not(.bar)")].map(t => t.getBoundingClientRect());
+        boxes.forEach((a, i) => boxes.slice(i + 1).forEach(b => check(a.right <= b.left || b.right <= a.left || a.bottom <= b.top + 2 || b.bottom <= a.top + 2,
+                                                                      "texts of a chart overlap")));
+    }
+    document.body.style.maxWidth = "";
+    set("find", "");
+}
+
+/* ---- by keyboard and by screen reader ---- */
+
+function checkAccess() {
+    const names = [...document.querySelectorAll("svg")].map(s => s.getAttribute("aria-labelledby").split(" ").map(id => document.getElementById(id).textContent).join(" "));
+    check(names.every(n => n.length > 10) && new Set(names).size === names.length, "each chart has a name of its own: " + names);
+    check([...document.querySelectorAll("svg")].every(s => s.querySelector("desc")), "how to go from mark to mark is said");
+    check(document.querySelector("table > caption") && rows().every(r => r.querySelectorAll('th[scope="row"]').length === 1), "the table has a name and row headings");
+    for (const th of document.querySelectorAll("thead th")) {
+        check(th.scope === "col", "headings of columns");
+        /* Chromium, told to, says what a screen reader is given: no arrow of the sorting */
+        if (th.computedName !== undefined) check(th.computedName.trim() === th.textContent, `a heading reads '${th.computedName}'`);
+        check(rows().some(r => r.children[th.cellIndex].textContent !== "\u2013"), `column ${th.textContent} has a figure`);
+    }
+    for (const section of document.querySelectorAll("main section"))
+        check(section.getAttribute("aria-labelledby") && document.getElementById(section.getAttribute("aria-labelledby")), "a section without a name");
+    /* where the focus is can be seen: on each kind of mark, and its text beside it, within the window */
+    const kinds = new Map([...document.querySelectorAll("svg .mark")].map(m => [m.getAttribute("class").replace(/s\d/, ""), m]));
+    for (const [kind, mark] of kinds) {
+        const width = getComputedStyle(mark).strokeWidth;
+        mark.focus();
+        const now = getComputedStyle(mark), tip = document.getElementById("tip").getBoundingClientRect();
+        check(document.activeElement === mark && now.strokeWidth === "3px" && now.strokeWidth !== width, `focus of ${kind} is thick`);
+        check(now.stroke === getComputedStyle(document.body).color, `focus of ${kind} has the ink's colour: ${now.stroke}`);
+        check(!document.getElementById("tip").hidden && tip.left >= 0 && tip.right <= innerWidth && tip.top >= 0, `the text of ${kind} is in the window`);
+    }
+    document.activeElement.blur();
     check([...document.querySelectorAll("input, select")].every(e => e.labels.length === 1), "each control has its label");
     check(document.documentElement.scrollWidth <= innerWidth, `nothing is wider than the page: ${document.documentElement.scrollWidth} > ${innerWidth}`);
+}
+
+try {
+    check(document.documentElement.dataset.ready === "yes", "the page's script came to its end");
+    check(result.cells.length > 1 && result.rows.length > 1, "there is something to show");
+    check(rows().length === result.cells.length, "a row a cell");
+    if (result.cells.some(c => c.points.length)) checkRun(); else checkPlans();
+    checkAccess();
 } catch (e) {
     said.push("FAIL " + e.stack);
 }
