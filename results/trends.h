@@ -10,7 +10,7 @@
  *             not either. Needs FM_TREND_NIGHTS_MIN nights, else NaN.
  * moderated   what a comparison reckons with. A few nights say little: of five, every eighth estimate is below half of the
  *             truth (simulated). So it begins with an assumption and goes over to what the nights say, variances weighted by
- *             their degrees of freedom (Smyth 2004, the moderated t). The assumption is that, no measurement: 2 %, with four
+ *             their degrees of freedom (Smyth 2004, the moderated t). The assumption is that, no measurement: 2 %, with eight
  *             degrees. Simulated in tests/results: with it, nights that move by 2 % raise no alarm at the default limits. */
 #ifndef FM_RESULTS_TRENDS_H
 #define FM_RESULTS_TRENDS_H
@@ -25,7 +25,7 @@
 #define FM_TREND_NIGHTS_MIN 5
 #define FM_TREND_NIGHTS_MAX 4096
 #define FM_NIGHT_ERROR_ASSUMED 0.02
-#define FM_NIGHT_FREEDOM_ASSUMED 4.0
+#define FM_NIGHT_FREEDOM_ASSUMED 8.0
 
 struct fm_night_error {
     double error;               /* standard deviation of the logarithm from night to night; NaN: not known */

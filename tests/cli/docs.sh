@@ -82,6 +82,14 @@ check_night() {
         wants 0 fillmark history "$folder/history.sqlite" --add "$folder/first" --verdict first; }
 }
 
+# ci/gate-check.sh: its options; tests/cli/gate.sh carries it out
+check_gate() {
+    local option
+    for option in $(options "$@"); do
+        bash "$FM_SOURCE_DIR/ci/gate-check.sh" --help | grep -E -- "^ +$option( |$)" >/dev/null || fail "$where: gate-check.sh has no $option"
+    done
+}
+
 # files_of DOCUMENT: its fenced blocks with a name, and the file that an export goes into
 files_of() {
     awk '/^```[A-Za-z0-9_-]+\.[a-z]+$/ { name = substr($0, 4); printf "" >name; next } /^```/ { name = "" }
@@ -106,12 +114,13 @@ document() {
         eval "words=($text)"
         case ${words[0]} in
         *nightly.sh) check_night "${words[@]:1}" ;;
+        *gate-check.sh) check_gate "${words[@]:1}" ;;
         *) check_example "${words[@]:1}" ;;
         esac
         examples=$((examples + 1))
     done < <(awk '/^ +[0-9a-f]+  fillmark / { sub(/^ +[0-9a-f]+  /, "    ") }
                   /^ +fillmark [0-9]/ { next }
-                  /^    +(build\/)?fillmark / || /^    +ci\/nightly\.sh / { sub(/^ +/, ""); print FNR "\t" $0 }' "$doc")
+                  /^    +(build\/)?fillmark / || /^    +ci\/(nightly|gate-check)\.sh( |$)/ { sub(/^ +/, ""); print FNR "\t" $0 }' "$doc")
     while IFS=: read -r where text; do
         where="${doc#"$FM_SOURCE_DIR"/}:$where"
         text=${text//\`/}
