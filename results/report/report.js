@@ -228,7 +228,7 @@ function paretoChart(figure, cells, scales, changed, title) {
             g.append("text").attr("class", "number").attr("aria-hidden", "true").attr("x", at(cell.knee.peak_bytes.lo) + 7)
                 .attr("y", y(cell.knee.samples_per_s.median) - 7).text(cell.series.index + 1);
     }
-    if (plans) p.svg.append("text").attr("x", p.inner[0]).attr("y", p.rise[0] + 60).text("planned, not run: throughput not known");
+    if (plans) p.svg.append("text").attr("x", p.inner[0]).attr("y", p.rise[0] + 60).text("planned, not run: no throughput measured");
     legend(p.figure, cells.filter(c => c.points.length || plansOf(c).length));
     marks(p.svg.node());
 }
@@ -355,7 +355,7 @@ function drawSection(parent, cells) {
         models.forEach(([changed, name], i) => chart(figures[i], cells.filter(c => c.changes_model === changed), scales, changed, name));
     };
     if (scales.bytes > 0 && !measured)
-        draw("Planned memory", "Hollow: planned at the largest batch that fits, not run; throughput is not known. Dotted: the limit.", paretoChart);
+        draw("Planned memory", "Hollow: planned at the largest batch that fits, not run: no throughput was measured. Dotted: the limit.", paretoChart);
     else if (scales.bytes > 0)
         draw("Memory against throughput", "Filled: measured; large on its model\u2019s Pareto front, which the line joins. Hollow: planned. Upright bars: 95 % " +
              "interval over launches. Faint bars: up to the bound on the peak where validation was not run. Numbers stand at the knee. Dotted: the limit.", paretoChart);
@@ -406,6 +406,7 @@ function columns() {
         figure("peak", "measured peak GiB", knee(p => number(p.peak_bytes.lo)), (v, c) =>
             known(v) ? gibRange(v, number(c.knee.peak_bytes.hi)) : UNKNOWN),
         figure("planned", "planned peak GiB", c => c.knee ? number(c.knee.planned_peak_bytes) : plannedPeak(c), gib),
+        figure("calibrated", "calibrated samples/s", c => number(d3.max(plansOf(c), r => r.planned.calibrated_samples_per_s)), four),
         figure("bound", "bound samples/s", c => number(d3.max(plansOf(c), r => r.planned.bound_samples_per_s)), four),
         figure("flops", "FLOPs a sample", c => c.flops_per_sample, v => scaled(v, "")),
         text("state", "state", stateText),
@@ -440,7 +441,8 @@ function drawTable(cells) {
     element(table, "caption", "Cells");
     document.querySelector("#cells .note").textContent = "Peaks are reserved bytes, the larger of training and validation, at the knee; " +
         "of what was only planned, at the largest batch. " + (list.some(k => k.id === "bound") ? "Bound: at most so fast, by the device\u2019s " +
-        "table alone; no prediction. " : "") + "? not certified, \u2265 limited by --max-batch, " + UNKNOWN + " not known. A click on a heading sorts.";
+        "table alone; no prediction. " : "") + (list.some(k => k.id === "calibrated") ? "Calibrated: planned by the efficiencies of " +
+        "a run on that device. " : "") + "? not certified, \u2265 limited by --max-batch, " + UNKNOWN + " not known. A click on a heading sorts.";
     const head = element(element(table, "thead"), "tr"), body = element(table, "tbody");
     for (const column of list) {
         const th = element(head, "th", null, { scope: "col", class: column.number ? "number" : "" });
@@ -460,7 +462,7 @@ function drawTable(cells) {
                 column.again ? { scope: "row" } : { class: column.number ? "number" : "" });
             if (known(value)) td.dataset.value = value;
             td.dataset.column = column.id;
-            if (column.id === "planned" || ((column.id === "train" || column.id === "val") && cell.outcome === "planned")) td.classList.add("plan");
+            if (["planned", "calibrated"].includes(column.id) || ((column.id === "train" || column.id === "val") && cell.outcome === "planned")) td.classList.add("plan");
             if (column.again) againCell(td, cell);
         }
     }

@@ -121,6 +121,7 @@ function checkPlans() {
         const peak = own.length ? Math.max(...own.map(r => r.planned.reserved_bytes)) : undefined, bound = own.map(r => r.planned.bound_samples_per_s ?? 0);
         check(String(value(row, "planned")) === String(peak), `${cell.id} planned peak: ${value(row, "planned")}, not ${peak}`);
         check(!own.length || Number(value(row, "bound")) === Math.max(...bound), "the bound");
+        check(!row.querySelector('[data-column="calibrated"]') === !fitting.some(r => r.planned.calibrated_samples_per_s), "planned samples/s");
         check(row.querySelector('[data-column="train"]').textContent.includes("planned"), "a planned batch is told as such");
     }
     /* what is beside the marks of plans does not overlap, also on a phone, which is narrower than this browser's window can be */
