@@ -184,6 +184,18 @@ static void set_ratio(struct fm_comparison *c, struct fm_compared *row, const st
     row->p = fm_student_cdf(distance / row->ratio.log_error, row->ratio.freedom);
 }
 
+/* was it not timed because of others? */
+static bool is_untimed(const struct fm_result *r, const struct fm_result_cell *cell, int64_t batch)
+{
+    for (size_t i = 0; i < r->row_count; i++) {
+        const struct fm_result_row *row = &r->rows[i];
+        if (row->untimed && !row->superseded && row->batch == batch && strcmp(r->cells[row->cell].train_id, cell->train_id) == 0 &&
+            strcmp(r->cells[row->cell].device, cell->device) == 0)
+            return true;
+    }
+    return false;
+}
+
 static fm_status compare_rate(struct fm_comparison *c, const struct fm_compared *of, int64_t batch, struct fm_err *err)
 {
     const struct fm_result_point *was = find_point(c->base, of->base, batch), *is = find_point(c->now, of->now, batch);
@@ -196,12 +208,20 @@ static fm_status compare_rate(struct fm_comparison *c, const struct fm_compared 
     if (is) {
         row.is = is->samples_per_s.point;
         row.change = FM_CHANGE_UNDECIDED;
-        set_ratio(c, &row, &was->samples_per_s, &is->samples_per_s);
+        if (was->shared == 1 || is->shared == 1) {
+            /* who else used the device, and how much, differs from run to run */
+            row.change = FM_CHANGE_INCOMPARABLE;
+            (void)snprintf(row.note, sizeof row.note, "others used the device while it was timed%s", was->shared != 1 ? " in the new run"
+                           : is->shared != 1 ? " in the base run" : "");
+        } else {
+            set_ratio(c, &row, &was->samples_per_s, &is->samples_per_s);
+        }
     } else if (batch > of->now->max_train) {
         return FM_OK;               /* the max batch says it */
     } else {
         row.change = FM_CHANGE_UNDECIDED;
-        (void)snprintf(row.note, sizeof row.note, "not timed at this batch in the new run");
+        (void)snprintf(row.note, sizeof row.note, "not timed at this batch in the new run%s",
+                       is_untimed(c->now, of->now, batch) ? ": others used the device" : "");
     }
     if (!add(c, &row, err)) return FM_NOMEM;
     return is ? compare_peak(c, of, was, is, err) : FM_OK;

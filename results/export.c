@@ -59,7 +59,11 @@ static cJSON *finish(cJSON *o, bool good)
 
 static cJSON *row_json(const struct fm_result *result, const struct fm_result_row *row)
 {
-    static const char *const memory[] = { "allocated_bytes", "reserved_bytes", "workspace_bytes", "breakdown", "samples_per_s" };
+    static const char *const memory[] = { "allocated_bytes", "reserved_bytes", "workspace_bytes", "breakdown" };
+    static const char *const measured[] = {
+        "allocated_bytes", "reserved_bytes", "workspace_bytes", "breakdown", "samples_per_s", "sm_clock_mhz", "memory_clock_mhz",
+        "power_w", "temperature_c", "throttle_reasons", "throttled_share",
+    };
     const struct fm_result_cell *cell = &result->cells[row->cell];
     const cJSON *record = row->record;
     bool pareto = row->outcome == FM_OUTCOME_ok && !row->superseded && row->point != FM_NO_POINT &&
@@ -74,7 +78,9 @@ static cJSON *row_json(const struct fm_result *result, const struct fm_result_ro
                          put_bool(o, "superseded", row->superseded) && put_bool(o, "mistrusted", cell->mistrusted) &&
                          put_bool(o, "pareto", pareto) && put_text(o, "program", fm_json_text(record, "program")) &&
                          put_filled(o, "planned", fm_json_object(record, "planned"), memory, 4) &&
-                         put_filled(o, "measured", fm_json_object(record, "measured"), memory, 5) &&
+                         put_filled(o, "measured", fm_json_object(record, "measured"), measured, sizeof measured / sizeof *measured) &&
+                         put_text(o, "untimed", row->untimed) && fm_json_put_copy(o, "shared", fm_json_get(record, "shared")) &&
+                         fm_json_put_copy(o, "others", fm_json_array(record, "others")) &&
                          fm_json_put_copy(o, "at", fm_json_object(record, "at")) &&
                          fm_json_put_copy(o, "wall_ns", fm_json_get(record, "wall_ns")));
 }
@@ -103,7 +109,9 @@ static cJSON *point_json(const struct fm_result_point *p)
     bool good = put_count(o, "batch", p->batch) && put_rate(o, &p->samples_per_s);
     cJSON *peak = good ? object_in(o, "peak_bytes") : NULL;
     return finish(o, peak && put_count(peak, "lo", p->peak_lo_bytes) && put_count(peak, "hi", p->peak_hi_bytes) &&
-                         put_count(o, "planned_peak_bytes", p->planned_peak_bytes) && put_bool(o, "pareto", p->front.member) &&
+                         put_count(o, "planned_peak_bytes", p->planned_peak_bytes) && put_f64(o, "throttled_share", p->throttled_share) &&
+                         fm_json_put(o, "shared", p->shared < 0 ? cJSON_CreateNull() : cJSON_CreateBool(p->shared)) &&
+                         put_bool(o, "pareto", p->front.member) &&
                          put_bool(o, "pareto_tentative", p->front.tentative) &&
                          put_bool(o, "model_front", p->model_front.member));
 }

@@ -165,6 +165,17 @@ static struct fm_result_memory read_memory(const cJSON *object)
     };
 }
 
+/* what was timed, and what that is worth */
+static void read_timing(struct fm_result_row *row)
+{
+    const cJSON *measured = fm_json_object(row->record, "measured"), *shared = fm_json_get(row->record, "shared");
+    const cJSON *steps = fm_json_array(measured, "step_ns"), *throttled = fm_json_array(measured, "throttled");
+    row->untimed = fm_json_text(row->record, "untimed");
+    row->timed_steps = steps ? cJSON_GetArraySize(steps) : 0;
+    row->throttled_steps = throttled ? cJSON_GetArraySize(throttled) : row->timed_steps ? -1 : 0;
+    row->shared = cJSON_IsBool(shared) ? cJSON_IsTrue(shared) : -1;
+}
+
 static fm_status read_row(const struct fm_result *result, const cJSON *record, struct fm_result_row *row, struct fm_err *err)
 {
     fm_status status = FM_OK;
@@ -184,6 +195,7 @@ static fm_status read_row(const struct fm_result *result, const cJSON *record, s
     row->reason = fm_json_text(record, "reason");
     row->planned = read_memory(fm_json_object(record, "planned"));
     row->measured = read_memory(fm_json_object(record, "measured"));
+    read_timing(row);
 out:
     return status;
 }

@@ -42,13 +42,18 @@ struct fm_result_row {
     enum fm_outcome outcome;
     const char *role, *reason;
     struct fm_result_memory planned, measured;
+    const char *untimed;        /* why its steps were not timed, though they were to be */
+    int64_t timed_steps, throttled_steps;       /* 0 where nothing was timed; -1 unknown */
+    int shared;                 /* timed while others used the device: 1, 0 no, -1 unknown */
     size_t point;               /* of its cell and batch */
 };
 
 struct fm_result_point {
     size_t cell;
     int64_t batch;
-    struct fm_interval samples_per_s;           /* point_known always */
+    struct fm_interval samples_per_s;           /* point_known always; without throttled steps */
+    double throttled_share;                     /* of the timed steps of its launches; NaN: unknown for one of them */
+    int shared;                                 /* 1: a launch was timed while others used the device; 0: none; -1 unknown */
     int64_t peak_lo_bytes, peak_hi_bytes;       /* both known or both -1 */
     int64_t planned_peak_bytes;                 /* reserved; -1 unless training and validation were planned */
     struct fm_pareto_front front, model_front;

@@ -93,9 +93,10 @@ static fm_status add_launch(struct samples *s, const struct fm_result_row *row, 
 }
 
 /* of all launches that trained as this cell does, at this batch */
-static fm_status measure(const struct fm_result *result, size_t cell, int64_t batch, uint64_t seed, struct fm_interval *rate,
-                         struct fm_err *err)
+static fm_status measure(const struct fm_result *result, struct fm_result_point *point, uint64_t seed, struct fm_err *err)
 {
+    const size_t cell = point->cell;
+    const int64_t batch = point->batch;
     struct samples s = { 0 };
     struct fm_interval step_ns;
     fm_status status = FM_OK;
@@ -106,7 +107,7 @@ static fm_status measure(const struct fm_result *result, size_t cell, int64_t ba
     }
     for (size_t i = 0; i < s.launches; i++) s.launch[i].samples = s.item + s.start[i];
     FM_TRY(fm_interval_of_launches(s.launch, s.launches, seed, &step_ns, err));
-    *rate = fm_interval_rate(&step_ns, (double)batch * (double)result->cells[cell].samples_per_batch);
+    point->samples_per_s = fm_interval_rate(&step_ns, (double)batch * (double)result->cells[cell].samples_per_batch);
 out:
     samples_release(&s);
     return status;
@@ -167,16 +168,33 @@ static void set_peak(const struct fm_result *result, struct fm_result_point *poi
 
 /* ---- points ---- */
 
+/* what its times are worth, over its launches */
+static void set_worth(const struct fm_result *result, struct fm_result_point *point)
+{
+    double steps = 0, throttled = 0;
+    point->shared = 0;
+    for (size_t i = 0; i < result->row_count; i++) {
+        const struct fm_result_row *row = &result->rows[i];
+        if (row->batch != point->batch || !is_timed(row) || !shares_training(&result->cells[row->cell], &result->cells[point->cell])) continue;
+        steps += (double)row->timed_steps;
+        throttled += row->throttled_steps < 0 ? NAN : (double)row->throttled_steps;
+        if (row->shared == 1 || point->shared == 1) point->shared = 1;
+        else if (row->shared < 0) point->shared = -1;
+    }
+    point->throttled_share = throttled / steps;
+}
+
 static fm_status add_point(struct fm_result *result, size_t cell, int64_t batch, uint64_t seed, struct fm_err *err)
 {
     struct fm_result_point point = { .cell = cell, .batch = batch };
     struct fm_result_cell *owner = &result->cells[cell];
     for (size_t i = 0; i < owner->points; i++)
         if (result->points[owner->first_point + i].batch == batch) return FM_OK;
-    fm_status status = measure(result, cell, batch, seed, &point.samples_per_s, err);
+    fm_status status = measure(result, &point, seed, err);
     /* every step may have been throttled */
     if (status != FM_OK || !point.samples_per_s.point_known) return status;
     set_peak(result, &point);
+    set_worth(result, &point);
     struct fm_result_point *points =
         fm_grow(result->points, &result->point_capacity, result->point_count + 1, sizeof *result->points);
     if (!points) return FM_FAIL(err, FM_NOMEM, "no memory for a point");

@@ -182,7 +182,8 @@ static fm_status insert_cell(const struct insert *i, const struct fm_result *r, 
         const struct fm_result_point *p = &r->points[cell->first_point + k];
         bool knee = cell->knee == cell->first_point + k;
         if (!knee && p->batch != cell->max_train) continue;
-        FM_TRY(insert_figure(i, "samples/s", p->batch, p->samples_per_s.point, err));
+        /* of a shared device they say what others did */
+        if (p->shared != 1) FM_TRY(insert_figure(i, "samples/s", p->batch, p->samples_per_s.point, err));
         if (p->peak_lo_bytes == p->peak_hi_bytes) FM_TRY(insert_figure(i, "peak bytes", p->batch, (double)p->peak_lo_bytes, err));
     }
 out:

@@ -22,7 +22,12 @@
  *   row      cell, batch, val_batch, phase "train"|"val", role, launch, outcome, reason, program, wall_ns,
  *            planned{fits, allocated_bytes, reserved_bytes, workspace_bytes, needed_bytes, breakdown{}},
  *            measured{allocated_bytes, reserved_bytes, workspace_bytes, breakdown{}, step_ns[], throttled[], steps,
- *            samples_per_s, ...} (absent if nothing was measured; throttled: indices into step_ns), at{op, wanted_bytes}
+ *            samples_per_s, ...} (absent if nothing was measured; throttled: indices into step_ns), at{op, wanted_bytes},
+ *            untimed "why it was not timed", shared (others computed on the device while it was timed), others[{pid, name,
+ *            bytes}]
+ *            measured, where the device was looked at while steps were timed: looks, sm_clock_mhz{min, median},
+ *            memory_clock_mhz{min, median}, power_w{median, max}, temperature_c{median, max}, throttle_reasons[],
+ *            throttled_share (of the timed steps), state_unknown "why"
  *   verdict  cell, outcome, reason, max_batch{train, val}, certified, limited_by, non_monotone, mistrusted,
  *            probes{boundary, ladder, replicate}, search, planned_batch, raw_answer, raw_probes
  *   learn    cell, batch, outcome, loss_first, loss_last, steps, learned: the check that the network learns one batch

@@ -11,6 +11,8 @@
 #include "tuner/base/memory.h"
 
 #define SHORT_ID_CHARS 8
+#define THROTTLED "†"           /* marks of samples/s */
+#define SHARED "‡"
 #define FIGURES 9             /* columns after those of keys */
 
 struct table {
@@ -186,7 +188,11 @@ static void put_figure(const struct table *t, const struct fm_result_cell *cell,
     case 1: put_max(cell, cell->max_val, text); break;
     case 2: fm_buf_puts(text, cell->limited_by ? cell->limited_by : FM_UNKNOWN_TEXT); break;
     case 3: fm_put_count(text, p ? p->batch : -1); break;
-    case 4: fm_put_interval(text, p ? &p->samples_per_s : &unknown); break;
+    case 4:
+        fm_put_interval(text, p ? &p->samples_per_s : &unknown);
+        if (p && p->throttled_share > 0) fm_buf_puts(text, " " THROTTLED);
+        if (p && p->shared == 1) fm_buf_puts(text, " " SHARED);
+        break;
     case 5:
         if (isfinite(cell->relative_speed)) fm_buf_printf(text, "%.3f", cell->relative_speed);
         else fm_buf_puts(text, FM_UNKNOWN_TEXT);
@@ -351,6 +357,43 @@ static void put_doubts(struct table *t)
     }
 }
 
+static bool in_section(const struct table *t, size_t cell)
+{
+    for (size_t i = 0; i < t->section_count; i++)
+        if (t->section[i] == cell) return true;
+    return false;
+}
+
+/* why a row gives no figure of speed, though it was to; NULL: it was not to, or it does */
+static const char *no_time(const struct fm_result_row *row)
+{
+    if (row->superseded || row->val) return NULL;
+    if (row->untimed) return row->untimed;
+    return row->timed_steps && row->throttled_steps == row->timed_steps ? "every timed step was throttled: heat or power" : NULL;
+}
+
+/* launches that were to be timed and gave no time, those of one reason together */
+static void put_untimed(struct table *t)
+{
+    const struct fm_result *r = t->result;
+    for (size_t i = 0; i < r->row_count; i++) {
+        const char *reason = in_section(t, r->rows[i].cell) ? no_time(&r->rows[i]) : NULL;
+        size_t launches = 0;
+        bool said = !reason;
+        for (size_t j = 0; j < r->row_count && !said; j++) {
+            const char *other = in_section(t, r->rows[j].cell) ? no_time(&r->rows[j]) : NULL;
+            bool same = other && strcmp(other, reason) == 0;
+            said = same && j < i;
+            launches += same;
+        }
+        if (said) continue;
+        begin_note(t);
+        fm_buf_printf(t->out, "%zu launch%s without a time: ", launches, launches == 1 ? "" : "es");
+        put(t, reason);
+        end_line(t);
+    }
+}
+
 static void put_bugs(struct table *t)
 {
     for (size_t i = 0; i < t->result->row_count; i++) {
@@ -359,9 +402,7 @@ static void put_bugs(struct table *t)
         const char *what;
         int64_t planned, counted;
         char id[SHORT_ID_CHARS + 1];
-        bool here = false;
-        for (size_t j = 0; j < t->section_count; j++) here = here || t->section[j] == row->cell;
-        if (!here || row->superseded || !fm_result_differs(row, &what, &planned, &counted)) continue;
+        if (!in_section(t, row->cell) || row->superseded || !fm_result_differs(row, &what, &planned, &counted)) continue;
         begin_note(t);
         fm_buf_printf(t->out, "cell %s, batch %lld, %s: planned and counted memory differ by %lld bytes (%s: planned %lld, "
                       "counted %lld): this is a bug\n", short_id(cell, id), (long long)(row->val ? row->val_batch : row->batch),
@@ -421,6 +462,7 @@ static void put_section(struct table *t)
     if (t->markdown) end_line(t);
     put_not_run(t);
     put_doubts(t);
+    put_untimed(t);
     put_bugs(t);
     if (t->markdown && fm_buf_ok(t->out) && t->out->bytes == start + 1) t->out->data[--t->out->bytes] = '\0';
     put_again(t);
@@ -438,6 +480,23 @@ static void put_head(struct table *t)
     end_line(t);
     if (!r->complete) fm_buf_puts(t->out, t->markdown ? "\nThis run did not end; `--resume` goes on with it.\n"
                                                       : "this run did not end; --resume goes on with it\n");
+}
+
+/* of marks that are in the tables */
+static void put_marks(struct table *t)
+{
+    bool throttled = false, shared = false;
+    for (size_t i = 0; i < t->result->cell_count; i++) {
+        const struct fm_result_cell *cell = &t->result->cells[i];
+        if (cell->knee == FM_NO_POINT) continue;
+        throttled = throttled || t->result->points[cell->knee].throttled_share > 0;
+        shared = shared || t->result->points[cell->knee].shared == 1;
+    }
+    if (!throttled && !shared) return;
+    fm_buf_puts(t->out, t->markdown ? "\nSamples/s: " : "samples/s: ");
+    if (throttled) fm_buf_puts(t->out, THROTTLED " heat or power throttled some steps, which are left out");
+    if (shared) fm_buf_printf(t->out, "%s" SHARED " others used the device meanwhile", throttled ? ", " : "");
+    fm_buf_puts(t->out, t->markdown ? ".\n" : "\n");
 }
 
 static void put_foot(struct table *t)
@@ -465,6 +524,7 @@ static void put_foot(struct table *t)
                             "peak: reserved, the larger of training and validation, at the knee; max batch: ? not certified, "
                             "≥ limited by --max-batch\n");
     }
+    put_marks(t);
 }
 
 static fm_status put_table(const struct fm_result *result, bool markdown, struct fm_buf *out, struct fm_err *err)

@@ -54,7 +54,7 @@ static void header(const struct fm_keys *keys, struct fm_buf *out)
     static const char *const after[] = {
         "model_id", "changes_model", "outcome", "reason", "planned_batch", "max_batch_train", "max_batch_val", "certified",
         "limited_by", "non_monotone", "mistrusted", "rank", "pareto", "pareto_tentative", "model_front", "knee_batch", "knee_samples_per_s",
-        "knee_samples_per_s_lo", "knee_samples_per_s_hi", "knee_launches", "knee_peak_bytes_lo", "knee_peak_bytes_hi",
+        "knee_samples_per_s_lo", "knee_samples_per_s_hi", "knee_launches", "knee_throttled_share", "knee_shared", "knee_peak_bytes_lo", "knee_peak_bytes_hi",
         "knee_planned_peak_bytes", "relative_speed", "best_batch", "best_samples_per_s", "parameters", "flops_per_sample",
         "capacity_bytes", "reproduce",
     };
@@ -90,6 +90,8 @@ static void point_fields(const struct fm_result_point *p, struct fm_buf *out)
     number(out, known ? rate->lo : NAN);
     number(out, known ? rate->hi : NAN);
     count(out, rate ? (int64_t)rate->launches : -1);
+    number(out, p ? p->throttled_share : NAN);
+    field(out, p && p->shared >= 0 ? p->shared ? "true" : "false" : NULL);
     count(out, p ? p->peak_lo_bytes : -1);
     count(out, p ? p->peak_hi_bytes : -1);
     count(out, p ? p->planned_peak_bytes : -1);

@@ -136,7 +136,7 @@ static fm_status prepare(struct run *r, struct device_run *d, struct fm_err *err
     struct fm_campaign_config config = {
         .session = &d->session, .cell = d->space.cell, .reproduce = (const char *const *)d->space.reproduce, .cells = d->space.count,
         .search = o->search, .max_batch = o->max_batch, .time_budget_ns = o->time_budget_ns, .deadline_ns = o->deadline_ns,
-        .measured_ns = MEASURED_NS, .launches = (uint32_t)o->launches, .seed = (uint64_t)o->seed, .poison = o->poison, .learn = true,
+        .measured_ns = MEASURED_NS, .launches = (uint32_t)o->launches, .seed = (uint64_t)o->seed, .poison = o->poison, .shared = o->shared, .learn = true,
         .record = append, .progress = show_progress, .context = d, .clock = fm_clock_system(),
     };
     d->campaign = fm_campaign_new(&config, err);

@@ -43,7 +43,7 @@ enum fm_option_id {
     FM_OPTION_WORKLOAD, FM_OPTION_SET,
     FM_OPTION_PRECISION, FM_OPTION_MEMORY_FORMAT, FM_OPTION_ATTENTION, FM_OPTION_CHECKPOINT, FM_OPTION_CHANNELS, FM_OPTION_ACCUMULATE, FM_OPTION_OPTIMIZER,
     FM_OPTION_OPTIMIZER_FORM, FM_OPTION_ZERO_GRAD, FM_OPTION_VAL_BATCH, FM_OPTION_LOOP, FM_OPTION_ACCOUNTING,
-    FM_OPTION_DEVICE, FM_OPTION_DEVICE_FILE, FM_OPTION_CALIBRATE, FM_OPTION_MEMORY, FM_OPTION_THREADS,
+    FM_OPTION_DEVICE, FM_OPTION_DEVICE_FILE, FM_OPTION_CALIBRATE, FM_OPTION_MEMORY, FM_OPTION_THREADS, FM_OPTION_SHARED,
     FM_OPTION_SEARCH, FM_OPTION_MAX_BATCH, FM_OPTION_BATCH, FM_OPTION_TIME_BUDGET, FM_OPTION_DEADLINE,
     FM_OPTION_LAUNCHES, FM_OPTION_SEED, FM_OPTION_POISON, FM_OPTION_ONLY,
     FM_OPTION_TARGET_GLOBAL_BATCH, FM_OPTION_DEVICE_COUNT, FM_OPTION_HEADROOM, FM_OPTION_MAX_MEMORY, FM_OPTION_ALLOW,
@@ -97,6 +97,7 @@ struct fm_options {
     char *history;                      /* COMPARE: path; NULL: none */
     char *add, *verdict;                /* HISTORY: a run's folder, what compare said of it; NULL: not given */
     bool last_good;                     /* HISTORY */
+    bool shared;                        /* time also where others use the device */
     bool poison, resume, layers, yaml, json;
     bool largest, dry_run;              /* EXPORT */
     int64_t target_global_batch, devices, max_memory_bytes, base_batch, samples_per_epoch;     /* ADVISE; 0: none */

@@ -69,6 +69,9 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_THREADS] = { .name = "threads", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_DEVICE,
         .commands = RUN | PLAN | DEVICES | ADVISE | EXPORT, AT(threads), .text = "auto", .word = "auto", .lo = 1, .hi = 4096,
         .help = "threads of the cpu device" },
+    [FM_OPTION_SHARED] = { .name = "shared", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_DEVICE, .commands = RUN | PLAN,
+        AT(shared), .help = "time steps also while other processes compute on the GPU, and mark their rows; without it such steps "
+                            "are not timed" },
 
     [FM_OPTION_SEARCH] = { .name = "search", .argument = "METHOD", .kind = FM_OPTION_METHOD, .group = FM_GROUP_SEARCH,
         .commands = RUN | PLAN, AT(search), .text = "plan",

@@ -117,6 +117,7 @@ static char *reproduce_command(const struct fm_options *o, const char *device, i
         fm_buf_printf(&text, " --memory %s", size);
     }
     if (o->threads) fm_buf_printf(&text, " --threads %" PRId64, o->threads);
+    if (o->shared) fm_buf_puts(&text, " --shared");
     fm_buf_printf(&text, " --seed %" PRId64, o->seed);
     char *copy = fm_buf_ok(&text) ? fm_strdup(fm_buf_text(&text)) : NULL;
     fm_buf_release(&text);

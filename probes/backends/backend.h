@@ -38,6 +38,38 @@ struct fm_device_info {
     uint32_t findings, holders;
 };
 
+/* What holds a device's clocks down, and whether it throttles: heat, and supplies that give less than is drawn, change how
+ * fast the same step is while it is timed. The power limit and sync groups belong to how the device was set up: they are
+ * told and their times count. Idleness and clocks that were asked for are none of these. */
+#define FM_SLOW_LIST(X)                                                                                             \
+    X(sw_power_cap, 0, false) X(hw_slowdown, 1, true) X(sync_boost, 2, false) X(sw_thermal_slowdown, 3, true)       \
+    X(hw_thermal_slowdown, 4, true) X(hw_power_brake, 5, true)
+enum {
+#define X(name, bit, throttles) FM_SLOW_##name = 1 << (bit),
+    FM_SLOW_LIST(X)
+#undef X
+#define X(name, bit, throttles) | ((throttles) ? 1 << (bit) : 0)
+    FM_SLOW_THROTTLES = 0 FM_SLOW_LIST(X)
+#undef X
+};
+
+/* what a device said of itself at one moment; -1: unknown */
+struct fm_device_sample {
+    int32_t sm_mhz, memory_mhz, temperature_c, power_mw;
+    int32_t slow;                       /* bits FM_SLOW_*; 0: nothing holds it down */
+    int32_t others;                     /* other processes that compute on it; -1 also where they were not asked for */
+    struct fm_holder other[FM_MAX_HOLDERS];         /* the first of them, descending */
+    uint32_t others_listed;
+};
+
+/* Looks at a device while it is used. It lives on its own, so that a look that never returns can be left behind. Looks
+ * come from one thread, another one than the backend's; the first one before the device is used. */
+struct fm_device_watch {
+    void *context;
+    void (*look)(void *context, bool processes, struct fm_device_sample *out);      /* processes: ask for those too */
+    void (*release)(void *context);
+};
+
 struct fm_launch {
     struct fm_problem problem;
     void *const *address;               /* of each operand's storage (its first byte); NULL if absent */
@@ -78,6 +110,8 @@ struct fm_backend_ops {
      * synchronize at the end. */
     fm_status (*time_begin)(struct fm_backend *backend, struct fm_err *err);
     fm_status (*time_end)(struct fm_backend *backend, int64_t *ns, struct fm_err *err);
+    /* NULL: nothing is known of the device while it runs. NOMEM */
+    fm_status (*watch)(struct fm_backend *backend, struct fm_device_watch *out, struct fm_err *err);
 };
 
 #endif

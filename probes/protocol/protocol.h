@@ -85,6 +85,7 @@ struct fm_request {
     double relative_error;          /* stop when the standard error is below this share of the mean */
     bool fixed_batch;               /* learn one batch by heart, dropout off */
     bool poison;                    /* freed memory becomes NaN, slack becomes canaries */
+    bool shared;                    /* time also while other processes compute on the device */
 };
 
 struct fm_measured {
@@ -94,7 +95,20 @@ struct fm_measured {
     uint32_t steps;                 /* executed, warm-up included */
     int64_t step_ns[FM_MAX_STEPS_KEPT];
     uint32_t step_count;            /* timed ones */
+    bool marked;                    /* which of them were throttled is known: */
+    int64_t throttled[FM_MAX_STEPS_KEPT];           /* indices of step_ns, ascending */
+    uint32_t throttled_count;
     double loss_first, loss_last;   /* NaN: unknown */
+};
+
+/* the device while steps were timed: over `looks` looks at it; -1: unknown */
+struct fm_reply_state {
+    uint32_t looks;
+    int32_t sm_mhz_min, sm_mhz_median, memory_mhz_min, memory_mhz_median;
+    int32_t power_mw_median, power_mw_max, temperature_c_median, temperature_c_max;
+    int32_t others;                 /* the most other processes that computed on it */
+    char slow[112];                 /* what held its clocks down, by commas; "none"; "" unknown */
+    char note[112];                 /* why it is unknown; "" */
 };
 
 struct fm_reply {
@@ -110,7 +124,7 @@ struct fm_reply {
     char device_facts[240];                                 /* for people */
     struct fm_reply_finding { char what[160], remedy[160]; } finding[FM_MAX_REPLY_FINDINGS];
     struct fm_reply_holder { int64_t pid, bytes; char name[64]; } holder[FM_MAX_REPLY_HOLDERS];   /* bytes -1: unknown */
-    uint32_t findings, holders;
+    uint32_t findings, holders;                             /* of a probe: other processes on the device */
     /* workspaces */
     struct fm_answer *answer;       /* owned */
     size_t answers;
@@ -123,6 +137,9 @@ struct fm_reply {
     int64_t setup_ns, wall_ns;      /* worker's own time before the first step; in all */
     int64_t rss_peak_bytes;         /* -1 unknown */
     char stop_reason[24];           /* why timing stopped */
+    char untimed[240];              /* why what was to be timed was not, and what to do; "" */
+    bool watched;                   /* the device was looked at: state holds */
+    struct fm_reply_state state;
 };
 
 #define FM_ANSWER_CANDIDATES 8

@@ -209,6 +209,25 @@ static fm_status read_steps(struct fm_coding *coding, const cJSON *item, void *b
     return status;
 }
 
+static bool marks_known(const void *base) { return ((const struct fm_measured *)base)->marked; }
+
+static void write_throttled(struct fm_coding *coding, const void *base)
+{
+    const struct fm_measured *measured = base;
+    write_ints(coding, measured->throttled, measured->throttled_count, FM_MAX_STEPS_KEPT);
+}
+
+static fm_status read_throttled(struct fm_coding *coding, const cJSON *item, void *base)
+{
+    struct fm_measured *measured = base;
+    size_t count = 0;
+    fm_status status = read_ints(coding, item, measured->throttled, FM_MAX_STEPS_KEPT, &count);
+    measured->marked = status == FM_OK;
+    measured->throttled_count = status == FM_OK ? (uint32_t)count : 0;
+    return status;
+}
+
+static const struct fm_field_other throttled_field = { marks_known, write_throttled, read_throttled };
 static const struct fm_field_other breakdown_field = { NULL, write_breakdown, read_breakdown };
 static const struct fm_field_other steps_field = { NULL, write_steps, read_steps };
 #define IN_MEASURED(member) .in = FM_FIELD_IN_ALL, .offset = offsetof(struct fm_measured, member)
@@ -220,6 +239,7 @@ static const struct fm_field measured_fields[] = {
     { "breakdown_bytes", FM_FIELD_OTHER, .in = FM_FIELD_IN_ALL, .other = &breakdown_field },
     { "steps", FM_FIELD_U32, IN_MEASURED(steps), .max = UINT32_MAX },
     { "step_ns", FM_FIELD_OTHER, .in = FM_FIELD_IN_ALL, .other = &steps_field },
+    { "throttled", FM_FIELD_OTHER, true, .in = FM_FIELD_IN_ALL, .other = &throttled_field },
     { "loss_first", FM_FIELD_F64, true, IN_MEASURED(loss_first) },
     { "loss_last", FM_FIELD_F64, true, IN_MEASURED(loss_last) },
     { .name = NULL },
@@ -276,6 +296,34 @@ static fm_status read_at(struct fm_coding *coding, const cJSON *item, void *base
     return fm_fields_read(coding, item, at_fields, FM_FIELD_IN_ALL, base);
 }
 
+/* ---- the device meanwhile ---- */
+
+#define STATE(member) offsetof(struct fm_reply_state, member)
+#define STATE_I32(name) { #name, FM_FIELD_I32, true, .in = FM_FIELD_IN_ALL, .offset = STATE(name), .max = INT32_MAX }
+#define STATE_TEXT(name) \
+    { #name, FM_FIELD_TEXT, true, .in = FM_FIELD_IN_ALL, .offset = STATE(name), .bytes = sizeof ((struct fm_reply_state *)0)->name }
+static const struct fm_field state_fields[] = {
+    { "looks", FM_FIELD_U32, .in = FM_FIELD_IN_ALL, .offset = STATE(looks), .max = UINT32_MAX },
+    STATE_I32(sm_mhz_min), STATE_I32(sm_mhz_median), STATE_I32(memory_mhz_min), STATE_I32(memory_mhz_median),
+    STATE_I32(power_mw_median), STATE_I32(power_mw_max), STATE_I32(temperature_c_median), STATE_I32(temperature_c_max),
+    STATE_I32(others), STATE_TEXT(slow), STATE_TEXT(note),
+    { .name = NULL },
+};
+
+static bool was_watched(const void *base) { return ((const struct fm_reply *)base)->watched; }
+
+static void write_state(struct fm_coding *coding, const void *base)
+{
+    fm_fields_write(coding, state_fields, FM_FIELD_IN_ALL, &((const struct fm_reply *)base)->state);
+}
+
+static fm_status read_state(struct fm_coding *coding, const cJSON *item, void *base)
+{
+    struct fm_reply *reply = base;
+    reply->watched = true;
+    return fm_fields_read(coding, item, state_fields, FM_FIELD_IN_ALL, &reply->state);
+}
+
 /* ---- the whole ---- */
 
 static void write_kind(struct fm_coding *coding, const void *base)
@@ -295,6 +343,7 @@ static const struct fm_field_other device_field = { NULL, write_device, read_dev
 static const struct fm_field_other answers_field = { NULL, write_answers, read_answers };
 static const struct fm_field_other train_field = { train_known, write_train, read_train };
 static const struct fm_field_other val_field = { val_known, write_val, read_val };
+static const struct fm_field_other state_field = { was_watched, write_state, read_state };
 static const struct fm_field_other at_field = { at_known, write_at, read_at };
 
 static const struct fm_field fields[] = {
@@ -314,6 +363,9 @@ static const struct fm_field fields[] = {
     { "wall_ns", FM_FIELD_I64, .in = IN_PROBE, .offset = AT(wall_ns), .max = INT64_MAX },
     { "rss_peak_bytes", FM_FIELD_I64, true, .in = IN_PROBE, .offset = AT(rss_peak_bytes), .max = INT64_MAX },
     { "stop_reason", FM_FIELD_TEXT, true, .in = IN_PROBE, ROOM(stop_reason) },
+    { "untimed", FM_FIELD_TEXT, true, .in = IN_PROBE, ROOM(untimed) },
+    { "state", FM_FIELD_OTHER, true, .in = IN_PROBE, .other = &state_field },
+    { "others", FM_FIELD_OTHER, true, .in = IN_PROBE, .other = &fm_holders_field },
     { .name = NULL },
 };
 
@@ -322,6 +374,7 @@ void fm_reply_init(struct fm_reply *reply)
     memset(reply, 0, sizeof *reply);
     fm_fields_clear(fields, reply);
     fm_fields_clear(device_fields, reply);
+    fm_fields_clear(state_fields, &reply->state);
     fm_fields_clear(measured_fields, &reply->train);
     fm_fields_clear(measured_fields, &reply->val);
 }
@@ -333,6 +386,14 @@ void fm_reply_release(struct fm_reply *reply)
     reply->answers = 0;
 }
 
+static fm_status check_marks(struct fm_coding *coding, const char *phase, const struct fm_measured *m)
+{
+    for (uint32_t i = 0; i < m->throttled_count; i++)
+        if (m->throttled[i] >= m->step_count || (i && m->throttled[i] <= m->throttled[i - 1]))
+            return fm_coding_fail(coding, FM_PROTOCOL, "%s.throttled[%u]: no step, or not after the one before it", phase, i);
+    return FM_OK;
+}
+
 /* what no single field shows */
 static fm_status check(struct fm_coding *coding, const struct fm_reply *reply)
 {
@@ -342,7 +403,8 @@ static fm_status check(struct fm_coding *coding, const struct fm_reply *reply)
     if (ran && !reply->program) return fm_coding_fail(coding, FM_PROTOCOL, "program: missing");
     if (outcome == FM_OUTCOME_ok && !reply->train.known && !reply->val.known)
         return fm_coding_fail(coding, FM_PROTOCOL, "train: missing, and so is val: what ran is not known");
-    return FM_OK;
+    fm_status status = check_marks(coding, "train", &reply->train);
+    return status == FM_OK ? check_marks(coding, "val", &reply->val) : status;
 }
 
 fm_status fm_reply_write(const struct fm_reply *reply, struct fm_buf *out, struct fm_err *err)

@@ -176,6 +176,7 @@ static const struct fm_field fields[] = {
     { "relative_error", FM_FIELD_F64, .in = IN_PROBE, .offset = AT(relative_error), .max = 1 },
     { "fixed_batch", FM_FIELD_BOOL, .in = IN_PROBE, .offset = AT(fixed_batch) },
     { "poison", FM_FIELD_BOOL, .in = IN_PROBE, .offset = AT(poison) },
+    { "shared", FM_FIELD_BOOL, .in = IN_PROBE, .offset = AT(shared) },
     { .name = NULL },
 };
 

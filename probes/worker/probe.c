@@ -5,6 +5,7 @@
 #include "probes/measure/stopping.h"
 #include "probes/worker/cell_spec.h"
 #include "probes/worker/engine.h"
+#include "probes/worker/watch.h"
 #include "tuner/base/clock.h"
 #include "tuner/base/memory.h"
 
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 enum fm_outcome fm_outcome_of(fm_status status)
 {
@@ -128,15 +130,138 @@ struct probe {
     struct fm_reply *reply;
     struct fm_engine engine;
     struct fm_program program;
+    struct fm_watch *watch;             /* NULL: the backend has none, or nothing is to be timed */
+    struct fm_span *span;               /* of the timed steps, by the host's clock */
+    bool *throttled;
+    int32_t others_before;              /* other processes on the device before steps were timed; -1 unknown */
     bool in_val, after_val;
 };
 
-/* timed steps, until they are precise, settled, many or long enough; the steps that settled memory were the warm-up */
+/* ---- who else ---- */
+
+#define LEAVE_LOOKS 5               /* one that ended may be listed a moment longer: so often it is looked for again */
+#define LEAVE_NS 100000000
+
+static void list_others(const struct probe *p, const struct fm_holder *other, uint32_t listed, int32_t others)
+{
+    struct fm_reply *reply = p->reply;
+    char who[140] = "";
+    size_t used = 0;
+    reply->holders = 0;
+    for (uint32_t i = 0; i < listed && i < FM_MAX_REPLY_HOLDERS; i++) {
+        struct fm_reply_holder *h = &reply->holder[reply->holders++];
+        *h = (struct fm_reply_holder){ .pid = other[i].pid, .bytes = other[i].bytes };
+        (void)snprintf(h->name, sizeof h->name, "%s", other[i].name);
+        if (used < sizeof who)
+            used += (size_t)snprintf(who + used, sizeof who - used, "%s%.20s (pid %lld)", i ? ", " : "", h->name[0] ? h->name : "unnamed", (long long)h->pid);
+    }
+    if (p->request->shared) return;
+    (void)snprintf(reply->untimed, sizeof reply->untimed, "%d other process%s computed on this device%s%s; stop %s, or time all the same with --shared",
+                   others, others == 1 ? "" : "es", who[0] ? ": " : "", who, others == 1 ? "it" : "them");
+}
+
+/* Is the device this probe's alone? Unknown counts as that: the row says that it is unknown. */
+static bool is_alone(struct probe *p)
+{
+    struct fm_device_sample now;
+    for (int i = 0; i < LEAVE_LOOKS; i++) {
+        if (i) (void)nanosleep(&(struct timespec){ .tv_nsec = LEAVE_NS }, NULL);
+        if (!fm_watch_look(p->watch, &now) || now.others <= 0) return true;
+    }
+    p->others_before = now.others;
+    list_others(p, now.other, now.others_listed, now.others);
+    return false;
+}
+
+/* ---- what the device did meanwhile ---- */
+
+static fm_status start_watch(struct probe *p, const struct fm_backend_ops *ops, struct fm_backend *backend, struct fm_err *err)
+{
+    const struct fm_request *q = p->request;
+    struct fm_device_watch device;
+    /* learning is checked whoever else is there: it is not timed */
+    if (!ops->watch || !q->batch || !q->measured_max || q->fixed_batch) return FM_OK;
+    p->span = fm_calloc(FM_MAX_STEPS_KEPT, sizeof *p->span);
+    p->throttled = fm_calloc(FM_MAX_STEPS_KEPT, sizeof *p->throttled);
+    if (!p->span || !p->throttled) return FM_FAIL(err, FM_NOMEM, "a watch of the device");
+    fm_status status = ops->watch(backend, &device, err);
+    return status == FM_OK ? fm_watch_start(&p->watch, &device, err) : status;
+}
+
+static void name_reasons(int32_t slow, char *text, size_t bytes)
+{
+    static const struct { int32_t bit; const char *name; } reason[] = {
+#define X(name, bit, throttles) { FM_SLOW_##name, #name },
+        FM_SLOW_LIST(X)
+#undef X
+    };
+    size_t used = 0;
+    text[0] = '\0';
+    if (slow == 0) (void)snprintf(text, bytes, "none");
+    for (size_t i = 0; slow > 0 && i < sizeof reason / sizeof *reason && used < bytes; i++)
+        if (slow & reason[i].bit) used += (size_t)snprintf(text + used, bytes - used, "%s%s", used ? "," : "", reason[i].name);
+}
+
+static void take_state(const struct probe *p, const struct fm_watched *seen)
+{
+    struct fm_reply *reply = p->reply;
+    reply->watched = true;
+    reply->state = (struct fm_reply_state){
+        .looks = seen->looks, .sm_mhz_min = seen->sm_mhz.min, .sm_mhz_median = seen->sm_mhz.median,
+        .memory_mhz_min = seen->memory_mhz.min, .memory_mhz_median = seen->memory_mhz.median,
+        .power_mw_median = seen->power_mw.median, .power_mw_max = seen->power_mw.max,
+        .temperature_c_median = seen->temperature_c.median, .temperature_c_max = seen->temperature_c.max,
+        .others = seen->others > p->others_before ? seen->others : p->others_before,
+    };
+    name_reasons(seen->slow, reply->state.slow, sizeof reply->state.slow);
+    bool told = seen->slow >= 0 || seen->sm_mhz.min >= 0 || seen->others >= 0;
+    if (!seen->looks || !told)
+        (void)snprintf(reply->state.note, sizeof reply->state.note, "clocks, heat and other processes are unknown: NVML %s",
+                       seen->looks ? "does not tell" : "did not answer within a second");
+}
+
+static void end_watch(struct probe *p)
+{
+    struct fm_reply *reply = p->reply;
+    struct fm_measured *m = &reply->train;
+    struct fm_watched seen;
+    fm_watch_end(p->watch, p->span, m->step_count, p->throttled, &seen);
+    take_state(p, &seen);
+    m->marked = seen.marked;
+    for (uint32_t i = 0; seen.marked && i < m->step_count; i++)
+        if (p->throttled[i]) m->throttled[m->throttled_count++] = i;
+    if (seen.others <= 0) return;
+    list_others(p, seen.other, seen.others_listed, seen.others);
+    if (p->request->shared) return;
+    /* their times are neither this device's nor those of a known share of it */
+    m->step_count = m->throttled_count = 0;
+    m->marked = false;
+}
+
+/* ---- timed steps ---- */
+
+static fm_status run_timed(struct probe *p, const struct fm_stop_rule *rule, struct fm_err *err)
+{
+    struct fm_measured *m = &p->reply->train;
+    struct fm_clock clock = fm_clock_system();
+    struct fm_stop stop;
+    fm_status status = fm_stop_init(&stop, rule, err);
+    while (status == FM_OK && fm_stop_reason(&stop) == FM_STOP_RUNNING && m->step_count < FM_MAX_STEPS_KEPT) {
+        int64_t ns = 0, begin_ns = fm_now_ns(clock);
+        status = fm_engine_run(&p->engine, FM_SECTION_TRAIN, &ns, err);
+        if (status != FM_OK) break;
+        if (p->watch) p->span[m->step_count] = (struct fm_span){ begin_ns, fm_now_ns(clock) };
+        m->step_ns[m->step_count++] = ns;
+        fm_stop_add(&stop, (struct fm_sample){ .step_ns = ns, .throttled = p->watch && fm_watch_throttled(p->watch) });
+    }
+    (void)snprintf(p->reply->stop_reason, sizeof p->reply->stop_reason, "%s", fm_stop_reason_name(fm_stop_reason(&stop)));
+    return status;
+}
+
+/* until they are precise, settled, many or long enough; the steps that settled memory were the warm-up */
 static fm_status timed_steps(struct probe *p, struct fm_err *err)
 {
     const struct fm_request *q = p->request;
-    struct fm_measured *m = &p->reply->train;
-    struct fm_stop stop;
     if (!q->measured_max) return FM_OK;
     struct fm_stop_rule rule = FM_STOP_RULE_DEFAULT;
     rule.warmup_count = 0;
@@ -144,15 +269,11 @@ static fm_status timed_steps(struct probe *p, struct fm_err *err)
     rule.max_count = q->measured_max < rule.min_count ? rule.min_count : q->measured_max;
     rule.max_relative_error = q->relative_error;
     rule.max_total_ns = q->measured_max_ms * 1000000;
-    fm_status status = fm_stop_init(&stop, &rule, err);
-    while (status == FM_OK && fm_stop_reason(&stop) == FM_STOP_RUNNING && m->step_count < FM_MAX_STEPS_KEPT) {
-        int64_t ns = 0;
-        status = fm_engine_run(&p->engine, FM_SECTION_TRAIN, &ns, err);
-        if (status != FM_OK) break;
-        m->step_ns[m->step_count++] = ns;
-        fm_stop_add(&stop, (struct fm_sample){ .step_ns = ns });
-    }
-    (void)snprintf(p->reply->stop_reason, sizeof p->reply->stop_reason, "%s", fm_stop_reason_name(fm_stop_reason(&stop)));
+    if (!p->watch) return run_timed(p, &rule, err);
+    if (!is_alone(p) && !q->shared) return FM_OK;
+    fm_watch_begin(p->watch);
+    fm_status status = run_timed(p, &rule, err);
+    end_watch(p);
     return status;
 }
 
@@ -228,11 +349,12 @@ static fm_status open_probe(struct probe *p, const struct fm_backend_ops *ops, s
 void fm_worker_probe(const struct fm_backend_ops *ops, struct fm_backend *backend, const struct fm_request *request,
                      struct fm_reply *reply)
 {
-    struct probe p = { .request = request, .reply = reply };
+    struct probe p = { .request = request, .reply = reply, .others_before = -1 };
     struct fm_err err = { 0 };
     struct fm_clock clock = fm_clock_system();
     int64_t start = fm_now_ns(clock);
-    fm_status status = open_probe(&p, ops, backend, &err);
+    fm_status status = start_watch(&p, ops, backend, &err);
+    if (status == FM_OK) status = open_probe(&p, ops, backend, &err);
     reply->setup_ns = fm_now_ns(clock) - start;
     if (status == FM_OK) {
         status = run_training(&p, &err);
@@ -245,6 +367,9 @@ void fm_worker_probe(const struct fm_backend_ops *ops, struct fm_backend *backen
     struct rusage usage;
     reply->rss_peak_bytes = getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : -1;
     reply->wall_ns = fm_now_ns(clock) - start;
+    fm_watch_stop(p.watch);
+    fm_free(p.throttled);
+    fm_free(p.span);
     fm_engine_close(&p.engine);
     fm_program_release(&p.program);
 }

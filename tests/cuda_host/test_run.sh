@@ -25,6 +25,35 @@ says out.txt "on  cuda:0"
 says out.txt "on  cuda:1"
 rm -rf out
 
+# what the GPU did while steps were timed
+run idle=1 --device cuda:0 --memory 100MiB --precision fp32 --checkpoint none
+says "$dir/out/result.json" '"throttle_reasons":	[]'
+says "$dir/out/result.json" '"throttled_share":	0'
+says "$dir/out/journal.jsonl" '"power_w":{"median":250.5,"max":250.5}'
+says "$dir/out/journal.jsonl" '"shared":false'
+rm -rf out
+run idle=1,slow=64 --device cuda:0 --memory 100MiB --precision fp32 --checkpoint none
+says out.txt "without a time: every timed step was throttled: heat or power"
+says "$dir/out/journal.jsonl" '"throttle_reasons":["hw_thermal_slowdown"]'
+says "$dir/out/journal.jsonl" '"certified":true'
+rm -rf out
+
+# a GPU that others use is searched and not timed, unless that is asked for; what is resumed stays as it was asked for
+run idle=1,held=100 --device cuda:0 --memory 100MiB --precision fp32 --checkpoint none
+says out.txt "1 other process computed on this device: other4242 (pid 4242); stop it, or time all the same with --shared"
+says "$dir/out/journal.jsonl" '"certified":true'
+! grep '"samples_per_s"' "$dir/out/journal.jsonl" >/dev/null || fail "a shared GPU was timed"
+rm -rf out
+run idle=1,held=100 --device cuda:0 --memory 100MiB --precision fp32 --checkpoint none --shared
+says out.txt "‡ others used the device meanwhile"
+says out.txt " --shared"
+says "$dir/out/journal.jsonl" '"shared":true'
+says "$dir/out/journal.jsonl" '"others":[{"pid":4242,"name":"other4242"'
+wants 0 "$FILLMARK" run --resume --out "$dir/out"
+[ "$(grep -c '"kind":"row"' "$dir/out/journal.jsonl")" -gt 1 ] || fail "no rows"
+grep '"kind":"resume"' "$dir/out/journal.jsonl" | grep '"shared":"true"' >/dev/null || fail "--shared was not resumed"
+rm -rf out
+
 # a kernel that fails is a crash, an error of memory is one too, and neither is called out of memory
 run idle=1,sync_at=9,sync_fail=719 --device cuda:0 --memory 100MiB
 says "$dir/out/journal.jsonl" '"crash"'

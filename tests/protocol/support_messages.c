@@ -117,6 +117,7 @@ void fm_random_request(struct fm_draw *draw, enum fm_request_kind kind, struct f
     out->relative_error = fm_rng_uniform_f64(draw->seed, 3, draw->index++);
     out->fixed_batch = coin(draw);
     out->poison = coin(draw);
+    out->shared = coin(draw);
 }
 
 static void any_measured(struct fm_draw *draw, struct fm_measured *out)
@@ -130,8 +131,37 @@ static void any_measured(struct fm_draw *draw, struct fm_measured *out)
     out->steps = (uint32_t)any_int(draw, 0, UINT32_MAX);
     out->step_count = (uint32_t)(fm_draw_below(draw, 50) ? fm_draw_below(draw, 30) : FM_MAX_STEPS_KEPT);
     for (uint32_t i = 0; i < out->step_count; i++) out->step_ns[i] = any_int(draw, 0, INT64_MAX);
+    out->marked = coin(draw);
+    for (uint32_t i = 0; out->marked && i < out->step_count; i++)
+        if (coin(draw)) out->throttled[out->throttled_count++] = i;
     if (coin(draw)) out->loss_first = any_double(draw);
     if (coin(draw)) out->loss_last = any_double(draw);
+}
+
+static void any_state(struct fm_draw *draw, struct fm_reply *out)
+{
+    struct fm_reply_state *s = &out->state;
+    int32_t *const field[] = { &s->sm_mhz_min, &s->sm_mhz_median, &s->memory_mhz_min, &s->memory_mhz_median, &s->power_mw_median,
+                               &s->power_mw_max, &s->temperature_c_median, &s->temperature_c_max, &s->others };
+    any_text(draw, 0, out->untimed, sizeof out->untimed);
+    out->watched = coin(draw);
+    if (!out->watched) return;
+    s->looks = (uint32_t)any_int(draw, 0, UINT32_MAX);
+    for (size_t i = 0; i < sizeof field / sizeof *field; i++)
+        if (coin(draw)) *field[i] = (int32_t)any_int(draw, 0, INT32_MAX);
+    any_text(draw, 0, s->slow, sizeof s->slow);
+    any_text(draw, 0, s->note, sizeof s->note);
+}
+
+static bool same_state(const struct fm_reply *a, const struct fm_reply *b)
+{
+    const struct fm_reply_state *x = &a->state, *y = &b->state;
+    return strcmp(a->untimed, b->untimed) == 0 && a->watched == b->watched && x->looks == y->looks && x->sm_mhz_min == y->sm_mhz_min &&
+           x->sm_mhz_median == y->sm_mhz_median && x->memory_mhz_min == y->memory_mhz_min &&
+           x->memory_mhz_median == y->memory_mhz_median && x->power_mw_median == y->power_mw_median &&
+           x->power_mw_max == y->power_mw_max && x->temperature_c_median == y->temperature_c_median &&
+           x->temperature_c_max == y->temperature_c_max && x->others == y->others && strcmp(x->slow, y->slow) == 0 &&
+           strcmp(x->note, y->note) == 0;
 }
 
 static void any_answers(struct fm_draw *draw, struct fm_reply *out)
@@ -152,6 +182,16 @@ static void any_answers(struct fm_draw *draw, struct fm_reply *out)
     }
 }
 
+static void any_holders(struct fm_draw *draw, struct fm_reply *out)
+{
+    out->holders = (uint32_t)any_int(draw, 0, FM_MAX_REPLY_HOLDERS);
+    for (uint32_t i = 0; i < out->holders; i++) {
+        out->holder[i].pid = any_int(draw, 0, INT64_MAX);
+        out->holder[i].bytes = coin(draw) ? any_int(draw, 0, INT64_MAX) : -1;
+        any_text(draw, 0, out->holder[i].name, sizeof out->holder[i].name);
+    }
+}
+
 /* what a device says of itself beside its memory */
 static void any_notes(struct fm_draw *draw, struct fm_reply *out)
 {
@@ -163,12 +203,7 @@ static void any_notes(struct fm_draw *draw, struct fm_reply *out)
         any_text(draw, 1, out->finding[i].what, sizeof out->finding[i].what);
         any_text(draw, 0, out->finding[i].remedy, sizeof out->finding[i].remedy);
     }
-    out->holders = (uint32_t)any_int(draw, 0, FM_MAX_REPLY_HOLDERS);
-    for (uint32_t i = 0; i < out->holders; i++) {
-        out->holder[i].pid = any_int(draw, 0, INT64_MAX);
-        out->holder[i].bytes = coin(draw) ? any_int(draw, 0, INT64_MAX) : -1;
-        any_text(draw, 0, out->holder[i].name, sizeof out->holder[i].name);
-    }
+    any_holders(draw, out);
 }
 
 void fm_random_reply(struct fm_draw *draw, enum fm_request_kind kind, enum fm_outcome outcome, struct fm_reply *out)
@@ -203,6 +238,8 @@ void fm_random_reply(struct fm_draw *draw, enum fm_request_kind kind, enum fm_ou
     out->wall_ns = any_int(draw, 0, INT64_MAX);
     if (coin(draw)) out->rss_peak_bytes = any_int(draw, 0, INT64_MAX);
     any_text(draw, 0, out->stop_reason, sizeof out->stop_reason);
+    any_state(draw, out);
+    any_holders(draw, out);
 }
 
 /* ---- equal ---- */
@@ -231,7 +268,7 @@ bool fm_request_equal(const struct fm_request *a, const struct fm_request *b)
            a->train_steps == b->train_steps && a->val_steps == b->val_steps && a->measured_min == b->measured_min &&
            a->measured_max == b->measured_max && a->measured_max_ms == b->measured_max_ms &&
            same_double(a->relative_error, b->relative_error) && a->fixed_batch == b->fixed_batch &&
-           a->poison == b->poison;
+           a->poison == b->poison && a->shared == b->shared;
 }
 
 static bool same_measured(const struct fm_measured *a, const struct fm_measured *b)
@@ -241,6 +278,8 @@ static bool same_measured(const struct fm_measured *a, const struct fm_measured 
            memcmp(a->breakdown_bytes, b->breakdown_bytes, sizeof a->breakdown_bytes) == 0 && a->steps == b->steps &&
            a->step_count == b->step_count &&
            memcmp(a->step_ns, b->step_ns, a->step_count * sizeof a->step_ns[0]) == 0 &&
+           a->marked == b->marked && a->throttled_count == b->throttled_count &&
+           memcmp(a->throttled, b->throttled, a->throttled_count * sizeof a->throttled[0]) == 0 &&
            same_double(a->loss_first, b->loss_first) && same_double(a->loss_last, b->loss_last);
 }
 
@@ -268,7 +307,7 @@ static bool same_notes(const struct fm_reply *a, const struct fm_reply *b)
 
 bool fm_reply_equal(const struct fm_reply *a, const struct fm_reply *b)
 {
-    bool same = same_notes(a, b) && a->id == b->id && a->kind == b->kind && a->outcome == b->outcome && strcmp(a->reason, b->reason) == 0 &&
+    bool same = same_notes(a, b) && same_state(a, b) && a->id == b->id && a->kind == b->kind && a->outcome == b->outcome && strcmp(a->reason, b->reason) == 0 &&
                 strcmp(a->device_id, b->device_id) == 0 && strcmp(a->device_name, b->device_name) == 0 &&
                 strcmp(a->device_isa, b->device_isa) == 0 && strcmp(a->device_library, b->device_library) == 0 &&
                 strcmp(a->device_driver, b->device_driver) == 0 && a->device_total_bytes == b->device_total_bytes &&

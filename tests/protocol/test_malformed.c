@@ -23,7 +23,7 @@ static const char probe_line[] = "{\"v\":1,\"id\":7,\"req\":\"probe\",\"workload
                                  "\"0000000000000001\",\"deadline_ms\":1000,\"train_steps\":3,"
                                  "\"val_steps\":0,\"measured_min\":5,\"measured_max\":9,\"measured_max_ms\":100,"
                                  "\"relative_error\":0.01,\"fixed_batch\":false,"
-                                 "\"poison\":true}";
+                                 "\"shared\":false,\"poison\":true}";
 static const char keys_line[] = "{\"v\":1,\"id\":7,\"req\":\"workspaces\",\"workload\":\"net\",\"set\":{},"
                                 "\"strategies\":{\"precision\":\"bf16\"},\"batch\":2,"
                                 "\"val_batch\":0,\"keys\":[\"00000000000000ff\"]}";
@@ -31,9 +31,9 @@ static const char done_line[] =
     "{\"v\":1,\"id\":7,\"req\":\"probe\",\"outcome\":\"ok\",\"program\":\"00000000000000ff\",\"train\":{\"allocated_"
     "bytes\":1,"
     "\"reserved_bytes\":2,\"counted_bytes\":1,\"workspace_bytes\":0,\"breakdown_bytes\":[1,2,3,4,5,6,7,8],\"steps\":2,"
-    "\"step_ns\":[10,11],\"loss_first\":1.5},\"failed_in_val\":false,\"at\":{\"op\":\"x\",\"wanted_bytes\":4},\"setup_"
+    "\"step_ns\":[10,11],\"throttled\":[1],\"loss_first\":1.5},\"failed_in_val\":false,\"at\":{\"op\":\"x\",\"wanted_bytes\":4},\"setup_"
     "ns\":1,"
-    "\"wall_ns\":2,\"stop_reason\":\"count\"}";
+    "\"wall_ns\":2,\"stop_reason\":\"count\",\"state\":{\"looks\":3,\"sm_mhz_min\":1500,\"slow\":\"none\"},\"others\":[{\"pid\":9}]}";
 static const char answers_line[] = "{\"v\":1,\"id\":7,\"req\":\"workspaces\",\"outcome\":\"ok\",\"answers\":[{\"key\":"
                                    "\"00000000000000ff\",\"unsupported\":false,\"kept_bytes\":0,"
                                    "\"candidates\":[{\"bytes\":5,\"what\":\"gemm\"}]}]}";
@@ -144,6 +144,7 @@ static const struct change bad_requests[] = {
     { probe_line, "0.01", "\"0.01\"", "relative_error: not a finite number" },
     { probe_line, "\"fixed_batch\":false", "\"fixed_batch\":0", "fixed_batch: neither true nor false" },
     { probe_line, "\"poison\":true", "\"poison\":\"true\"", "poison: neither true nor false" },
+    { probe_line, "\"shared\":false,", "", "shared: missing" },
     { probe_line, "\"poison\":true", "\"poison\":true,\"more\":1", "more: a field that this message does not have" },
     { probe_line, "\"poison\":true", "\"poison\":true,", "stopped at byte" },
     { probe_line, "\"poison\":true}", "\"poison\":true} ;", "stopped at byte" },
@@ -175,6 +176,13 @@ static const struct change bad_replies[] = {
     { done_line, "7,8]", "7,8,9]", "train.breakdown_bytes: 9 items, at most 8" },
     { done_line, "7,8]", "7,-8]", "train.breakdown_bytes[7]: -8" },
     { done_line, "[10,11]", "[10,0.5]", "train.step_ns[1]: 0.5" },
+    { done_line, "[1],", "[2],", "train.throttled[0]: no step" },
+    { done_line, "[1],", "[1,0],", "train.throttled[1]: no step, or not after" },
+    { done_line, "[1],", "[0,1,1],", "train.throttled[2]: no step, or not after" },
+    { done_line, "\"looks\":3,", "", "state.looks: missing" },
+    { done_line, "1500", "-1500", "state.sm_mhz_min: -1500" },
+    { done_line, "\"slow\":\"none\"", "\"slow\":\"\"", "state.slow: empty" },
+    { done_line, "\"pid\":9", "\"pid\":-9", "others[0].pid: -9" },
     { done_line, "\"loss_first\":1.5", "\"loss_first\":1e400", "train.loss_first: not a finite" },
     { done_line, "\"loss_first\":1.5", "\"loss_first\":null", "train.loss_first: not a finite" },
     { done_line, "\"op\":\"x\"", "\"op\":\"\"", "at.op: empty" },

@@ -25,6 +25,7 @@ struct cell_text {
     int max_batch, peak_mib;
     double step_ms[LAUNCHES];   /* a launch each, 0 ends */
     bool uncertified, learned_not;
+    bool shared;                /* others used the device while it was timed, or kept it from being */
 };
 
 struct run_text {
@@ -38,10 +39,13 @@ static void write_cell(struct fm_buf *out, int id, const struct cell_text *c)
     if (!c->outcome) return;
     fm_buf_printf(out, "{'kind':'cell','v':1,'id':'c%d','train_id':'t%d','device':'cpu','workload':'w','set':{},'strategies':{},"
                   "'model_id':'m','changes_model':[],'parameters':7,'flops_per_sample':10}\n", id, id);
+    if (c->shared && !c->step_ms[0])
+        fm_buf_printf(out, "{'kind':'row','v':1,'cell':'c%d','batch':%d,'val_batch':0,'phase':'train','role':'boundary','launch':1,"
+                      "'outcome':'ok','untimed':'other (pid 4)','measured':{'reserved_bytes':%lld}}\n", id, c->max_batch, (long long)c->peak_mib << 20);
     for (int l = 0; l < LAUNCHES && c->step_ms[l] > 0; l++)
         fm_buf_printf(out, "{'kind':'row','v':1,'cell':'c%d','batch':%d,'val_batch':0,'phase':'train','role':'boundary','launch':%d,"
-                      "'outcome':'ok','measured':{'reserved_bytes':%lld,'step_ns':[%.0f]}}\n", id, c->max_batch, l + 1,
-                      (long long)c->peak_mib << 20, c->step_ms[l] * 1e6);
+                      "'outcome':'ok',%s'measured':{'reserved_bytes':%lld,'step_ns':[%.0f]}}\n", id, c->max_batch, l + 1,
+                      c->shared && l == 0 ? "'shared':true," : "", (long long)c->peak_mib << 20, c->step_ms[l] * 1e6);
     fm_buf_printf(out, "{'kind':'verdict','v':1,'cell':'c%d','outcome':'%s','max_batch':{'train':%d,'val':0},'certified':%s,"
                   "'mistrusted':%s}\n", id, c->outcome, c->max_batch, c->uncertified ? "false" : "true", c->learned_not ? "true" : "false");
 }
@@ -98,24 +102,29 @@ static struct judged judge(const struct run_text *was, const struct run_text *is
 }
 
 #define STEADY { 100, 101, 99 }
-static const struct run_text base = { .cells = 1, .cell = { { "ok", 8, 1000, STEADY, false, false } } };
+static const struct run_text base = { .cells = 1, .cell = { { "ok", 8, 1000, STEADY, false, false, false } } };
 
 static void test_cases(void **state)
 {
     static const struct { const char *name; struct cell_text is; const char *what; enum fm_change figure, all; } rows[] = {
-        { "equal", { "ok", 8, 1000, STEADY, 0, 0 }, "samples/s", FM_CHANGE_SAME, FM_CHANGE_SAME },
-        { "4 % slower", { "ok", 8, 1000, { 104, 105, 103 }, 0, 0 }, "samples/s", FM_CHANGE_SAME, FM_CHANGE_SAME },
-        { "20 % slower", { "ok", 8, 1000, { 125, 126, 124 }, 0, 0 }, "samples/s", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
-        { "6 % slower, within noise", { "ok", 8, 1000, { 106.5, 113, 100 }, 0, 0 }, "samples/s", FM_CHANGE_UNDECIDED, FM_CHANGE_UNDECIDED },
-        { "one launch", { "ok", 8, 1000, { 100 }, 0, 0 }, "samples/s", FM_CHANGE_UNDECIDED, FM_CHANGE_UNDECIDED },
-        { "20 % faster", { "ok", 8, 1000, { 80, 81, 79 }, 0, 0 }, "samples/s", FM_CHANGE_BETTER, FM_CHANGE_BETTER },
-        { "1 % more memory", { "ok", 8, 1010, STEADY, 0, 0 }, "peak", FM_CHANGE_SAME, FM_CHANGE_SAME },
-        { "3 % more memory", { "ok", 8, 1030, STEADY, 0, 0 }, "peak", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
-        { "3 % less memory", { "ok", 8, 970, STEADY, 0, 0 }, "peak", FM_CHANGE_BETTER, FM_CHANGE_BETTER },
-        { "smaller batch", { "ok", 7, 1000, STEADY, 0, 0 }, "max batch", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
-        { "out of memory", { "oom_device", 0, 0, { 0 }, 0, 0 }, "outcome", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
-        { "not certified", { "ok", 8, 1000, STEADY, true, 0 }, "outcome", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
-        { "mistrusted", { "ok", 8, 1000, STEADY, 0, true }, "outcome", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "equal", { "ok", 8, 1000, STEADY, 0, 0, 0 }, "samples/s", FM_CHANGE_SAME, FM_CHANGE_SAME },
+        { "4 % slower", { "ok", 8, 1000, { 104, 105, 103 }, 0, 0, 0 }, "samples/s", FM_CHANGE_SAME, FM_CHANGE_SAME },
+        { "20 % slower", { "ok", 8, 1000, { 125, 126, 124 }, 0, 0, 0 }, "samples/s", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "6 % slower, within noise", { "ok", 8, 1000, { 106.5, 113, 100 }, 0, 0, 0 }, "samples/s", FM_CHANGE_UNDECIDED, FM_CHANGE_UNDECIDED },
+        { "one launch", { "ok", 8, 1000, { 100 }, 0, 0, 0 }, "samples/s", FM_CHANGE_UNDECIDED, FM_CHANGE_UNDECIDED },
+        { "20 % faster", { "ok", 8, 1000, { 80, 81, 79 }, 0, 0, 0 }, "samples/s", FM_CHANGE_BETTER, FM_CHANGE_BETTER },
+        { "1 % more memory", { "ok", 8, 1010, STEADY, 0, 0, 0 }, "peak", FM_CHANGE_SAME, FM_CHANGE_SAME },
+        { "3 % more memory", { "ok", 8, 1030, STEADY, 0, 0, 0 }, "peak", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "3 % less memory", { "ok", 8, 970, STEADY, 0, 0, 0 }, "peak", FM_CHANGE_BETTER, FM_CHANGE_BETTER },
+        { "smaller batch", { "ok", 7, 1000, STEADY, 0, 0, 0 }, "max batch", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "out of memory", { "oom_device", 0, 0, { 0 }, 0, 0, 0 }, "outcome", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "not certified", { "ok", 8, 1000, STEADY, true, 0, 0 }, "outcome", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "mistrusted", { "ok", 8, 1000, STEADY, 0, true, 0 }, "outcome", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        /* slower or faster: who else used the device is not known to be the same */
+        { "20 % slower, shared", { "ok", 8, 1000, { 125, 126, 124 }, 0, 0, true }, "samples/s", FM_CHANGE_INCOMPARABLE, FM_CHANGE_SAME },
+        { "20 % faster, shared", { "ok", 8, 1000, { 80, 81, 79 }, 0, 0, true }, "samples/s", FM_CHANGE_INCOMPARABLE, FM_CHANGE_SAME },
+        { "3 % more memory, shared", { "ok", 8, 1030, STEADY, 0, 0, true }, "peak", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
+        { "not timed for others", { "ok", 8, 1000, { 0 }, 0, 0, true }, "samples/s", FM_CHANGE_UNDECIDED, FM_CHANGE_UNDECIDED },
         { "missing", { 0 }, "outcome", FM_CHANGE_WORSE, FM_CHANGE_WORSE },
     };
     (void)state;

@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "results/fold.h"
+#include "results/table.h"
 #include "results/json.h"
 #include "tests/results/support_journal.h"
 #include "tuner/base/buf.h"
@@ -129,6 +130,36 @@ static void test_second_try_and_throttling(void **state)
     assert_false(f.result.points[0].samples_per_s.interval_known);
     assert_int_equal(f.result.points[0].peak_hi_bytes, 10);
     assert_string_equal(f.result.cells[0].outcome, "unfinished");
+    release(&f);
+}
+
+/* what the times of a point are worth: the worst that is known of its launches; and the table says it */
+static void test_worth(void **state)
+{
+    (void)state;
+    struct folded f;
+    struct fm_buf text = FM_BUF(1 << 16);
+    fold(&f, HEAD CELL("c", "t", "m", "", "") CELL("d", "u", "m", "", "") CELL("e", "v", "m", "", "")
+         ROW("c", 4, 0, "train", 1, "ok", ",'shared':false,'measured':{'reserved_bytes':10,'step_ns':[1000000000,1000000000,4000000000],'throttled':[2]}")
+         ROW("c", 4, 0, "train", 2, "ok", ",'shared':true,'measured':{'reserved_bytes':10,'step_ns':[1000000000],'throttled':[]}")
+         ROW("d", 4, 0, "train", 1, "ok", RAN(10, "1000000000"))
+         ROW("d", 4, 0, "train", 2, "ok", ",'shared':false,'measured':{'reserved_bytes':10,'step_ns':[1000000000],'throttled':[]}")
+         ROW("e", 4, 0, "train", 1, "ok", ",'untimed':'another is there','measured':{'reserved_bytes':10}")
+         ROW("e", 4, 0, "train", 2, "ok", ",'shared':false,'measured':{'reserved_bytes':10,'step_ns':[1000000000],'throttled':[0]}")
+         VERDICT("c", 4, 0) VERDICT("d", 4, 0) VERDICT("e", 4, 0));
+    assert_int_equal(f.result.point_count, 2);
+    const struct fm_result_point *c = &f.result.points[0], *d = &f.result.points[1];
+    assert_near(c->samples_per_s.point, 4);
+    assert_near(c->throttled_share, 0.25);
+    assert_int_equal(c->shared, 1);
+    assert_true(isnan(d->throttled_share));
+    assert_int_equal(d->shared, -1);
+    assert_int_equal(fm_table_text(&f.result, &text, NULL), FM_OK);
+    assert_non_null(strstr(fm_buf_text(&text), " † ‡"));
+    assert_non_null(strstr(fm_buf_text(&text), "samples/s: † heat or power throttled some steps, which are left out, ‡ others used the device meanwhile\n"));
+    assert_non_null(strstr(fm_buf_text(&text), "1 launch without a time: another is there"));
+    assert_non_null(strstr(fm_buf_text(&text), "1 launch without a time: every timed step was throttled"));
+    fm_buf_release(&text);
     release(&f);
 }
 
@@ -373,6 +404,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_throughput), cmocka_unit_test(test_peak_of_less_validation),
         cmocka_unit_test(test_second_try_and_throttling),
+        cmocka_unit_test(test_worth),
         cmocka_unit_test(test_shared_training), cmocka_unit_test(test_validation_searched_alone),
         cmocka_unit_test(test_knee), cmocka_unit_test(test_campaign), cmocka_unit_test(test_runs),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_mutations), cmocka_unit_test(test_faults),

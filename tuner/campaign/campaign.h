@@ -39,6 +39,7 @@ struct fm_campaign_config {
     uint32_t launches;
     uint64_t seed;
     bool poison, learn;
+    bool shared;                    /* time also where others use the device */
     /* appends a record (or an array of records, all or none) to the journal; borrowed */
     fm_status (*record)(void *context, const cJSON *record, struct fm_err *err);
     void (*progress)(void *context, const struct fm_progress *progress);    /* NULL: silent */

@@ -3,6 +3,7 @@
 #include "tuner/base/hash.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,10 +25,15 @@ static int by_value(const void *a, const void *b)
 
 double fm_reply_samples_per_s(const struct fm_reply *reply, int64_t samples)
 {
+    const struct fm_measured *m = &reply->train;
     int64_t sorted[FM_MAX_STEPS_KEPT];
-    uint32_t n = reply->train.step_count;
+    uint32_t n = 0, slow = 0;
+    for (uint32_t i = 0; i < m->step_count; i++) {
+        bool throttled = slow < m->throttled_count && m->throttled[slow] == i;
+        if (throttled) slow++;
+        else sorted[n++] = m->step_ns[i];
+    }
     if (!n) return NAN;
-    memcpy(sorted, reply->train.step_ns, n * sizeof *sorted);
     qsort(sorted, n, sizeof *sorted, by_value);
     double median = n % 2 ? (double)sorted[n / 2] : ((double)sorted[n / 2 - 1] + (double)sorted[n / 2]) / 2;
     return median > 0 ? (double)samples * 1e9 / median : NAN;
@@ -156,6 +162,73 @@ static bool steps(cJSON *j, const struct fm_measured *m)
     return good;
 }
 
+/* ---- the device while steps were timed; what is unknown is absent ---- */
+
+static double or_nan(int32_t value, double scale) { return value < 0 ? NAN : value * scale; }
+
+static bool pair(cJSON *j, const char *key, const char *const name[2], double a, double b)
+{
+    if (!isfinite(a) && !isfinite(b)) return true;
+    cJSON *o = cJSON_AddObjectToObject(j, key);
+    return o && number(o, name[0], a) && number(o, name[1], b);
+}
+
+static bool reasons(cJSON *j, const char *slow)
+{
+    if (!slow[0]) return true;
+    cJSON *list = cJSON_AddArrayToObject(j, "throttle_reasons");
+    bool good = list != NULL;
+    for (const char *name = strcmp(slow, "none") == 0 ? "" : slow; good && *name;) {
+        char one[48];
+        size_t n = strcspn(name, ",");
+        (void)snprintf(one, sizeof one, "%.*s", (int)n, name);
+        good = cJSON_AddItemToArray(list, cJSON_CreateString(one));
+        name += n + (name[n] == ',');
+    }
+    return good;
+}
+
+static bool marks(cJSON *j, const struct fm_measured *m)
+{
+    if (!m->marked) return true;
+    cJSON *list = cJSON_AddArrayToObject(j, "throttled");
+    bool good = list && number(j, "throttled_share", (double)m->throttled_count / m->step_count);
+    for (uint32_t i = 0; good && i < m->throttled_count; i++) good = cJSON_AddItemToArray(list, cJSON_CreateNumber((double)m->throttled[i]));
+    return good;
+}
+
+static bool state(cJSON *j, const struct fm_reply *reply)
+{
+    static const char *const low[] = { "min", "median" }, *const high[] = { "median", "max" };
+    const struct fm_reply_state *s = &reply->state;
+    if (!reply->watched) return true;
+    return number(j, "looks", s->looks) && pair(j, "sm_clock_mhz", low, or_nan(s->sm_mhz_min, 1), or_nan(s->sm_mhz_median, 1)) &&
+           pair(j, "memory_clock_mhz", low, or_nan(s->memory_mhz_min, 1), or_nan(s->memory_mhz_median, 1)) &&
+           pair(j, "power_w", high, or_nan(s->power_mw_median, 0.001), or_nan(s->power_mw_max, 0.001)) &&
+           pair(j, "temperature_c", high, or_nan(s->temperature_c_median, 1), or_nan(s->temperature_c_max, 1)) &&
+           reasons(j, s->slow) && (!s->note[0] || text(j, "state_unknown", s->note));
+}
+
+/* who else used the device: only where that was looked at */
+static bool sharing(cJSON *o, const struct fm_row *row)
+{
+    const struct fm_reply *r = row->reply;
+    bool timed = r->train.step_count > 0;
+    if (row->val) return true;
+    if (r->untimed[0] && !text(o, "untimed", r->untimed)) return false;
+    if (timed && r->watched && r->state.others >= 0 && !truth(o, "shared", r->state.others > 0)) return false;
+    if (!r->holders) return true;
+    cJSON *list = cJSON_AddArrayToObject(o, "others");
+    bool good = list != NULL;
+    for (uint32_t i = 0; good && i < r->holders; i++) {
+        const struct fm_reply_holder *h = &r->holder[i];
+        cJSON *one = cJSON_CreateObject();
+        good = one && cJSON_AddItemToArray(list, one) && number(one, "pid", (double)h->pid) && text(one, "name", h->name) &&
+               number(one, "bytes", h->bytes < 0 ? NAN : (double)h->bytes);
+    }
+    return good;
+}
+
 static bool measured(cJSON *o, const struct fm_row *row)
 {
     const struct fm_measured *m = row->val ? &row->reply->val : &row->reply->train;
@@ -168,7 +241,7 @@ static bool measured(cJSON *o, const struct fm_row *row)
     good = number(j, "loss_first", m->loss_first) && number(j, "loss_last", m->loss_last) && number(j, "rss_peak_bytes",
            row->reply->rss_peak_bytes < 0 ? NAN : (double)row->reply->rss_peak_bytes) && text(j, "stop", row->reply->stop_reason);
     if (!good || !m->step_count) return good;
-    return steps(j, m) && number(j, "samples_per_s", fm_reply_samples_per_s(row->reply, fm_cell_samples(row->cell, row->batch)));
+    return steps(j, m) && marks(j, m) && state(j, row->reply) && number(j, "samples_per_s", fm_reply_samples_per_s(row->reply, fm_cell_samples(row->cell, row->batch)));
 }
 
 cJSON *fm_record_row(const struct fm_row *row)
@@ -181,7 +254,7 @@ cJSON *fm_record_row(const struct fm_row *row)
     if (good && row->planned) good = planned(o, row) && hash_text(o, "program", row->planned->program);
     if (good && row->reply) {
         good = (row->outcome == FM_OUTCOME_ok || text(o, "reason", row->reply->reason)) && measured(o, row) &&
-               number(o, "wall_ns", (double)row->reply->wall_ns);
+               sharing(o, row) && number(o, "wall_ns", (double)row->reply->wall_ns);
         if (good && row->outcome == FM_OUTCOME_oom_device) {
             cJSON *at = cJSON_AddObjectToObject(o, "at");
             good = at && text(at, "op", row->reply->at_op) && number(at, "wanted_bytes", (double)row->reply->at_bytes);

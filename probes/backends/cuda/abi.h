@@ -98,6 +98,7 @@ struct fm_nvml_api {
     int (*clock_max)(struct nvmlDevice_st *device, unsigned kind, unsigned *mhz);
     int (*slow_reasons)(struct nvmlDevice_st *device, unsigned long long *bits);
     int (*temperature)(struct nvmlDevice_st *device, unsigned sensor, unsigned *celsius);
+    int (*mig_parent)(struct nvmlDevice_st *mig, struct nvmlDevice_st **device);
     int (*power)(struct nvmlDevice_st *device, unsigned *milliwatts);
     int (*power_limit)(struct nvmlDevice_st *device, unsigned *milliwatts);
     int (*ecc_errors)(struct nvmlDevice_st *device, unsigned type, unsigned counter, unsigned long long *count);

@@ -5,6 +5,7 @@
 #include "probes/backends/cuda/facts.h"
 #include "probes/backends/cuda/kernels.h"
 #include "probes/backends/cuda/matmul.h"
+#include "probes/backends/cuda/watch.h"
 #include "tuner/base/memory.h"
 #include "workloads/program/pytorch.h"
 
@@ -191,6 +192,11 @@ static fm_status cuda_time_end(struct fm_backend *b, int64_t *ns, struct fm_err 
     return fm_cuda_time_end(&b->cuda, ns, err);
 }
 
+static fm_status cuda_watch(struct fm_backend *b, struct fm_device_watch *out, struct fm_err *err)
+{
+    return fm_cuda_watch(&b->cuda, out, err);
+}
+
 const struct fm_backend_ops fm_backend_cuda = {
     .abi = FM_BACKEND_ABI,
     .name = "cuda",
@@ -205,4 +211,5 @@ const struct fm_backend_ops fm_backend_cuda = {
     .source = cuda_source,
     .time_begin = cuda_time_begin,
     .time_end = cuda_time_end,
+    .watch = cuda_watch,
 };

@@ -1,13 +1,14 @@
 #include "probes/backends/cuda/facts.h"
 
 #include "probes/backends/cuda/cuda.h"
+#include "probes/backends/cuda/nvml.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define MAX_PROCESSES 64
 #define MIB 1048576.0
 
 struct look {
@@ -57,45 +58,31 @@ static void open_nvml(struct look *l)
         found(l, "it comes with the driver; without it free memory, clocks and other processes are unknown", "NVML is not here or does not start");
         return;
     }
-    if (c->uuid[0] && l->nvml->by_uuid && l->nvml->by_uuid(c->uuid, &l->device) == FM_NVML_SUCCESS) return;
-    if (c->pci[0] && l->nvml->by_pci && l->nvml->by_pci(c->pci, &l->device) == FM_NVML_SUCCESS) return;
-    l->device = NULL;
+    bool whole;
+    l->device = fm_nvml_device(l->nvml, c->uuid, c->pci, &whole);
+    if (l->device) return;
     found(l, "nvidia-smi shows which GPUs it knows", "NVML does not know the GPU %.60s", c->uuid);
 }
 
 /* ---- what others hold ---- */
 
-static void keep_holder(struct fm_device_info *out, const struct fm_holder *h)
-{
-    uint32_t at = out->holders;
-    while (at > 0 && out->holder[at - 1].bytes < h->bytes) at--;
-    if (at == FM_MAX_HOLDERS) return;
-    uint32_t last = out->holders < FM_MAX_HOLDERS ? out->holders : FM_MAX_HOLDERS - 1;
-    memmove(&out->holder[at + 1], &out->holder[at], (last - at) * sizeof *h);
-    out->holder[at] = *h;
-    if (out->holders < FM_MAX_HOLDERS) out->holders++;
-}
-
 static void look_at_memory(struct look *l)
 {
     struct fm_nvml_memory memory;
-    struct fm_nvml_process process[MAX_PROCESSES];
-    unsigned count = MAX_PROCESSES;
+    struct fm_nvml_process process[FM_NVML_PROCESSES];
     if (!l->nvml->memory || l->nvml->memory(l->device, &memory) != FM_NVML_SUCCESS) return;
     l->out->free_bytes = (int64_t)memory.free;
-    if (!l->nvml->processes || l->nvml->processes(l->device, &count, process) != FM_NVML_SUCCESS) return;
-    for (unsigned i = 0; i < count && i < MAX_PROCESSES; i++) {
-        /* NVML says ULLONG_MAX where it must not tell, as to other users in containers */
-        struct fm_holder h = { .pid = process[i].pid, .bytes = process[i].used_bytes == (unsigned long long)-1 ? -1 : (int64_t)process[i].used_bytes };
-        char path[256] = "";
-        if (l->nvml->process_name && l->nvml->process_name(process[i].pid, path, sizeof path) != FM_NVML_SUCCESS) path[0] = '\0';
-        const char *name = strrchr(path, '/');
-        (void)snprintf(h.name, sizeof h.name, "%.60s", name ? name + 1 : path);
-        keep_holder(l->out, &h);
+    int32_t count = fm_nvml_processes(l->nvml, l->device, process), others = 0;
+    for (int32_t i = 0; i < count && i < FM_NVML_PROCESSES; i++) {
+        if (process[i].pid == (unsigned)getpid()) continue;
+        others++;
+        struct fm_holder h = fm_nvml_holder(l->nvml, &process[i]);
+        fm_nvml_keep(l->out->holder, &l->out->holders, &h);
     }
-    if (l->out->holders)
-        found(l, "stop them, or take the figures as those of a shared GPU", "%u other process%s on this GPU, %.0f MiB in use", count,
-              count == 1 ? "" : "es", (double)memory.used / MIB);
+    if (count > FM_NVML_PROCESSES) others = count;
+    if (others > 0)
+        found(l, "stop them, or time all the same with --shared", "%d other process%s on this GPU, %.0f MiB in use", others,
+              others == 1 ? "" : "es", (double)memory.used / MIB);
 }
 
 /* ---- its state ---- */

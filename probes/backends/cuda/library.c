@@ -43,6 +43,7 @@ static const struct symbol nvml_symbols[] = {
     NVML(process_name, "nvmlSystemGetProcessName"), NVML(clock, "nvmlDeviceGetClockInfo"),
     NVML(clock_max, "nvmlDeviceGetMaxClockInfo"),
     NVML(slow_reasons, "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"),
+    NVML(mig_parent, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle"),
     NVML(temperature, "nvmlDeviceGetTemperature"), NVML(power, "nvmlDeviceGetPowerUsage"),
     NVML(power_limit, "nvmlDeviceGetEnforcedPowerLimit"), NVML(ecc_errors, "nvmlDeviceGetTotalEccErrors"),
     NVML(ecc_mode, "nvmlDeviceGetEccMode"), NVML(mig_mode, "nvmlDeviceGetMigMode"),

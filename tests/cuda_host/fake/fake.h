@@ -14,6 +14,12 @@
  *   devprop=1      0: cuDNN cannot describe a device        conv_fail=0   what running a convolution answers
  *   slow=0         reasons of low clocks                    ecc=0         uncorrected errors
  *   lt_fail=0      what a product answers                   nvml=1        0: NVML does not start
+ *   slow_from=0    those from the n-th look at them on   slow_until=0  and up to this one (0: for ever)
+ *   others_from=0  the other process comes at the n-th    others_until=0 and goes after this one
+ *                  look at processes
+ *   self=0         NVML lists this process under this number (0: its own, -1: not at all), from the second look on
+ *   nvml_hang_at=0 the n-th look at clocks does not end    nvml_slow_ms=0 each takes so long
+ *   mig_parent=1   0: NVML does not tell of which GPU a MIG instance is a part
  *   idle=0         1: nothing is computed, for tests of memory alone */
 #ifndef FM_TESTS_CUDA_HOST_FAKE_H
 #define FM_TESTS_CUDA_HOST_FAKE_H
