@@ -152,6 +152,8 @@ fm_status fm_cpu_nll(const struct fm_cpu_call *call, struct fm_err *err);
 fm_status fm_cpu_nll_bwd(const struct fm_cpu_call *call, struct fm_err *err);
 fm_status fm_cpu_arange(const struct fm_cpu_call *call, struct fm_err *err);
 fm_status fm_cpu_argmax(const struct fm_cpu_call *call, struct fm_err *err);
+fm_status fm_cpu_sdpa(const struct fm_cpu_call *call, struct fm_err *err);
+fm_status fm_cpu_sdpa_bwd(const struct fm_cpu_call *call, struct fm_err *err);
 fm_status fm_cpu_batch_norm(const struct fm_cpu_call *call, struct fm_err *err);
 fm_status fm_cpu_batch_norm_eval(const struct fm_cpu_call *call, struct fm_err *err);
 fm_status fm_cpu_batch_norm_bwd(const struct fm_cpu_call *call, struct fm_err *err);

@@ -32,6 +32,19 @@ static double dot(const struct matrix *a, int64_t i, const struct matrix *b, int
     return sum;
 }
 
+#define CHUNK 64        /* channels that are summed side by side, so that their weights are computed once */
+
+/* sum[d] += weight * m[j][first + d] */
+static void add(double sum[CHUNK], double weight, const struct matrix *m, int64_t j, int64_t first, int64_t depth)
+{
+    for (int64_t d = 0; d < CHUNK && first + d < depth; d++) sum[d] += weight * get(m, j, first + d);
+}
+
+static void put_chunk(const struct matrix *m, int64_t i, int64_t first, int64_t depth, const double sum[CHUNK])
+{
+    for (int64_t d = 0; d < CHUNK && first + d < depth; d++) put(m, i, first + d, sum[d]);
+}
+
 /* operands: the first `wide` (B, H, L or M, D), lse (B, H, L) */
 static fm_status check(const struct fm_view *wide, int count, const struct fm_view *lse, struct fm_err *err)
 {
@@ -49,10 +62,10 @@ static void forward(const struct matrix m[4], const struct matrix *lse, const in
         for (int64_t j = 0; j < keys; j++) most = fmax(most, scale * dot(q, i, k, j, depth));
         for (int64_t j = 0; j < keys; j++) total += exp(scale * dot(q, i, k, j, depth) - most);
         put(lse, i, 0, most + log(total));
-        for (int64_t d = 0; d < depth; d++) {
-            double sum = 0;
-            for (int64_t j = 0; j < keys; j++) sum += exp(scale * dot(q, i, k, j, depth) - most) / total * get(v, j, d);
-            put(y, i, d, sum);
+        for (int64_t first = 0; first < depth; first += CHUNK) {
+            double sum[CHUNK] = { 0 };
+            for (int64_t j = 0; j < keys; j++) add(sum, exp(scale * dot(q, i, k, j, depth) - most) / total, v, j, first, depth);
+            put_chunk(y, i, first, depth, sum);
         }
     }
 }
@@ -88,24 +101,24 @@ static void backward(const struct matrix m[WIDE], const struct matrix *lse, cons
 {
     int64_t rows = size[0], keys = size[1], depth = size[2];
     double w[2];
-    for (int64_t d = 0; d < depth; d++) {
+    for (int64_t first = 0; first < depth; first += CHUNK) {
         for (int64_t i = 0; i < rows; i++) {
-            double sum = 0;
+            double dq[CHUNK] = { 0 };
             for (int64_t j = 0; j < keys; j++) {
                 weights(m, lse, (const int64_t[]){ i, j, depth }, scale, w);
-                sum += w[1] * get(&m[K], j, d);
+                add(dq, scale * w[1], &m[K], j, first, depth);
             }
-            put(&m[DQ], i, d, scale * sum);
+            put_chunk(&m[DQ], i, first, depth, dq);
         }
         for (int64_t j = 0; j < keys; j++) {
-            double dk = 0, dv = 0;
+            double dk[CHUNK] = { 0 }, dv[CHUNK] = { 0 };
             for (int64_t i = 0; i < rows; i++) {
                 weights(m, lse, (const int64_t[]){ i, j, depth }, scale, w);
-                dk += w[1] * get(&m[Q], i, d);
-                dv += w[0] * get(&m[G], i, d);
+                add(dk, scale * w[1], &m[Q], i, first, depth);
+                add(dv, w[0], &m[G], i, first, depth);
             }
-            put(&m[DK], j, d, scale * dk);
-            put(&m[DV], j, d, dv);
+            put_chunk(&m[DK], j, first, depth, dk);
+            put_chunk(&m[DV], j, first, depth, dv);
         }
     }
 }
