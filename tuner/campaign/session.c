@@ -202,8 +202,21 @@ static fm_status learn_workspaces(struct fm_session *s, const struct fm_cell *ce
 
 /* ---- plans ---- */
 
-/* verdict_only: the program's hash is left out and, where it does not fit, needed_bytes, which is a plan of its own */
-static fm_status plan(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, bool verdict_only,
+/* how much of a plan is wanted: what is needed at least; the verdict; all, the program's hash and needed_bytes included,
+ * which is a plan of its own where it does not fit */
+enum depth { PLAN_LEAST, PLAN_VERDICT, PLAN_WHOLE };
+
+/* every call has answers: a replay would not fail for want of one */
+static bool is_answered(const struct fm_program *p, const struct fm_workspaces *workspaces)
+{
+    for (size_t i = 0; workspaces && i < p->call_count; i++) {
+        const struct fm_workspace_entry *entry = p->call[i].key ? fm_workspaces_find(workspaces, p->call[i].key) : NULL;
+        if (p->call[i].key && (!entry || entry->unsupported)) return false;
+    }
+    return true;
+}
+
+static fm_status plan(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, enum depth depth,
                       struct fm_planned *out, struct fm_err *err)
 {
     *out = (struct fm_planned){ 0 };
@@ -212,15 +225,20 @@ static fm_status plan(struct fm_session *s, const struct fm_cell *cell, struct f
     if (status == FM_OK) status = fm_cell_lower(cell, batch, &s->program, err);
     bool bare = is_none(s) || s->without_workspaces;
     if (status == FM_OK && !bare) status = learn_workspaces(s, cell, batch, err);
-    if (status == FM_OK && !verdict_only) out->program = fm_program_hash(&s->program);
+    if (status == FM_OK && depth == PLAN_WHOLE) out->program = fm_program_hash(&s->program);
     if (status == FM_OK && s->without_workspaces) status = fm_absent_workspaces(&s->program, s->config.gpu, &s->workspaces, err);
     if (status != FM_OK) return status;
     const struct fm_workspaces *workspaces = is_none(s) ? NULL : &s->workspaces;
+    out->least_bytes = fm_plan_least_bytes(&s->program, workspaces);
+    bool within = out->least_bytes <= s->capacity_bytes;
+    if (depth != PLAN_WHOLE && (!within || depth == PLAN_LEAST) && is_answered(&s->program, workspaces)) {
+        out->plan.fits = out->assumed = within;
+        return FM_OK;
+    }
     status = fm_planner_run(&s->planner, &s->program, workspaces, s->capacity_bytes, &out->plan, err);
     if (status != FM_OK) return status;
-    out->least_bytes = fm_plan_least_bytes(&s->program, workspaces);
     struct fm_plan unlimited = out->plan;
-    if (!out->plan.fits && verdict_only) return FM_OK;
+    if (!out->plan.fits && depth != PLAN_WHOLE) return FM_OK;
     if (!out->plan.fits) status = fm_planner_run(&s->planner, &s->program, workspaces, INT64_MAX, &unlimited, err);
     const struct fm_peak *train = &unlimited.train, *val = &unlimited.val;
     out->needed_bytes = val->reserved_bytes > train->reserved_bytes ? val->reserved_bytes : train->reserved_bytes;
@@ -230,7 +248,7 @@ static fm_status plan(struct fm_session *s, const struct fm_cell *cell, struct f
 fm_status fm_session_plan(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_planned *out,
                           struct fm_err *err)
 {
-    return plan(s, cell, batch, false, out, err);
+    return plan(s, cell, batch, PLAN_WHOLE, out, err);
 }
 
 struct query {
@@ -246,7 +264,7 @@ static fm_status need(void *context, int64_t batch, struct fm_plan_need *out, st
     struct fm_cell_batch b = { .train = q->train_batch ? q->train_batch : batch };
     b.val = q->train_batch ? batch : fm_cell_val_batch(q->cell, batch);
     struct fm_err why = { 0 };
-    fm_status status = plan(q->session, q->cell, b, out->verdict_only, &planned, &why);
+    fm_status status = plan(q->session, q->cell, b, out->least_only ? PLAN_LEAST : PLAN_VERDICT, &planned, &why);
     /* too large for the network or the device to be built at all: smaller batches may be fine */
     if (batch > 1 && (status == FM_UNSUPPORTED || status == FM_INVALID)) {
         *out = (struct fm_plan_need){ .fits = false };
@@ -254,6 +272,7 @@ static fm_status need(void *context, int64_t batch, struct fm_plan_need *out, st
     }
     if (status != FM_OK) return FM_FAIL(err, status, "%s", why.text);
     out->fits = planned.plan.fits;
+    out->assumed = planned.assumed;
     out->bytes = (uint64_t)planned.needed_bytes;
     out->least_bytes = (uint64_t)planned.least_bytes;
     return FM_OK;

@@ -55,6 +55,7 @@ struct fm_planned {
     struct fm_plan plan;            /* within the capacity; an OOM is data */
     int64_t needed_bytes;           /* reserved if there were no capacity; = the plan's when it fits */
     int64_t least_bytes;            /* fm_plan_least_bytes: no fragmentation, so it grows with the batch */
+    bool assumed;                   /* within a search: nothing was replayed, least_bytes alone decided that it fits */
     uint64_t program;               /* hash of the step program */
     uint64_t keys;                  /* problems in it */
 };

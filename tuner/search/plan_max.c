@@ -16,7 +16,7 @@ struct evaluation {
 struct finder {
     const struct fm_plan_max_query *query;
     struct evaluation done[EVALUATIONS_MAX];    /* in order of evaluation */
-    int count;
+    int count, calls;
     struct evaluation fit, fit_before;          /* largest two that fit; batch 0: none */
     struct evaluation misfit;                   /* smallest above fit that does not; batch 0: none */
     int extrapolations;                         /* since the start */
@@ -24,26 +24,30 @@ struct finder {
     int descents;                               /* steps down from a misfit that only fragmentation keeps out */
 };
 
-/* each batch once; *need is where its answer is kept */
-static fm_status ask(struct finder *f, int64_t batch, bool verdict_only, const struct evaluation **out, struct fm_err *err)
+/* each batch once, and once more where its verdict was only assumed; *out is where its answer is kept */
+static fm_status ask(struct finder *f, int64_t batch, struct fm_plan_need want, const struct evaluation **out, struct fm_err *err)
 {
-    for (int i = 0; i < f->count; i++) {
-        *out = &f->done[i];
-        if ((*out)->batch == batch) return FM_OK;
-    }
-    assert(f->count < EVALUATIONS_MAX);
-    struct evaluation *e = &f->done[f->count];
-    *out = e;
-    *e = (struct evaluation){ .batch = batch, .need.verdict_only = verdict_only };
-    fm_status status = f->query->need(f->query->context, batch, &e->need, err);
-    f->count += status == FM_OK;
-    return status;
+    int at = 0;
+    while (at < f->count && f->done[at].batch != batch) at++;
+    assert(at < EVALUATIONS_MAX);
+    *out = &f->done[at];
+    if (at < f->count && (want.least_only || !f->done[at].need.assumed)) return FM_OK;
+    struct evaluation e = { .batch = batch, .need = want };
+    fm_status status = f->query->need(f->query->context, batch, &e.need, err);
+    if (status != FM_OK) return status;
+    assert(want.least_only || !e.need.assumed);
+    f->calls++;
+    f->done[at] = e;
+    if (at == f->count) f->count++;
+    return FM_OK;
 }
 
+/* the first two are far below the answer, as a rule */
 static fm_status evaluate(struct finder *f, int64_t batch, struct fm_err *err)
 {
+    struct fm_plan_need want = { .verdict_only = f->fit.need.least_bytes != 0, .least_only = f->count < 2 };
     const struct evaluation *e;
-    fm_status status = ask(f, batch, f->fit.need.least_bytes != 0, &e, err);
+    fm_status status = ask(f, batch, want, &e, err);
     if (status != FM_OK) return status;
     if (e->need.fits) {
         f->fit_before = f->fit;
@@ -51,6 +55,23 @@ static fm_status evaluate(struct finder *f, int64_t batch, struct fm_err *err)
     } else {
         f->misfit = *e;
     }
+    return FM_OK;
+}
+
+/* The verdict on a fit that was assumed. Where it is not one, the largest below that may be takes its place. */
+static fm_status confirm(struct finder *f, struct fm_err *err)
+{
+    const struct evaluation *e;
+    fm_status status = ask(f, f->fit.batch, (struct fm_plan_need){ .verdict_only = true }, &e, err);
+    if (status != FM_OK) return status;
+    if (e->need.fits) {
+        f->fit = *e;
+        return FM_OK;
+    }
+    f->misfit = *e;
+    f->fit = f->fit_before = (struct evaluation){ 0 };
+    for (int i = 0; i < f->count; i++)
+        if (f->done[i].need.fits && f->done[i].batch < f->misfit.batch && f->done[i].batch > f->fit.batch) f->fit = f->done[i];
     return FM_OK;
 }
 
@@ -133,8 +154,12 @@ static fm_status find_boundary(struct finder *f, struct fm_err *err)
 {
     const int64_t limit = f->query->max_batch;
     fm_status status = FM_OK;
-    while (status == FM_OK && f->fit.batch < limit && (!f->misfit.batch || f->misfit.batch - f->fit.batch > 1)) {
-        if (!f->misfit.batch) {
+    for (;;) {
+        bool open = f->fit.batch < limit && (!f->misfit.batch || f->misfit.batch - f->fit.batch > 1);
+        if (status != FM_OK || (!open && !f->fit.need.assumed)) break;
+        if (!open) {
+            status = confirm(f, err);
+        } else if (!f->misfit.batch) {
             status = evaluate(f, extrapolate(f), err);
         } else {
             status = evaluate(f, interpolate(f), err);
@@ -153,7 +178,7 @@ static fm_status look_ahead(struct finder *f, bool *found, struct fm_err *err)
     if (last > f->query->max_batch) last = f->query->max_batch;
     while (at.batch < last && at.need.least_bytes && at.need.least_bytes <= f->query->capacity_bytes) {
         const struct evaluation *next;
-        fm_status status = ask(f, at.batch + 1, true, &next, err);
+        fm_status status = ask(f, at.batch + 1, (struct fm_plan_need){ .verdict_only = true }, &next, err);
         if (status != FM_OK) return status;
         at = *next;
         if (!at.need.fits) continue;
@@ -192,7 +217,7 @@ fm_status fm_plan_max_batch(const struct fm_plan_max_query *query, struct fm_pla
         status = find_boundary(&f, err);
         if (status == FM_OK && f.misfit.batch && i + 1 < BOUNDARIES_MAX) status = look_ahead(&f, &again, err);
     }
-    answer->evaluations = f.count;
+    answer->evaluations = f.calls;
     if (status != FM_OK) return status;
     answer->max_batch = f.fit.batch;
     answer->bytes = f.fit.need.bytes;

@@ -4,7 +4,8 @@
  * and bisects where they do not converge. 3 to 5 evaluations for an affine cost, 5 to 6 on average for
  * a stepped one, and never more than about 2 log2(max_batch) + 4. The answer is always a boundary that
  * was evaluated on both sides: fits at max_batch, does not fit at max_batch + 1 (or max_batch is the
- * limit). Where memory is not monotone in the batch (fragmentation, convolution workspaces) a larger one may
+ * limit). Where the callback knows `least_bytes`, batches far below the answer are only asked for that, and the verdict
+ * is asked for where the answer turns out to be one of them. Where memory is not monotone in the batch (fragmentation, convolution workspaces) a larger one may
  * fit: batches above the first boundary are evaluated one by one as long as `least_bytes` leaves them a chance,
  * at most FM_PLAN_MAX_AHEAD in a row. `non_monotone` is set when one evaluation needed less than another at a
  * smaller batch, `misfit_below` when one below the answer does not fit.
@@ -22,6 +23,8 @@
 
 struct fm_plan_need {
     bool verdict_only;          /* given: `bytes` is not looked at unless it fits */
+    bool least_only;            /* given: far from the answer; `least_bytes` will do, if it is less work */
+    bool assumed;               /* `fits` says only that least_bytes is within the capacity; if least_only */
     uint64_t bytes;             /* what the batch would take; 0 if not known: only slows the search */
     uint64_t least_bytes;       /* a part of it that never shrinks as the batch grows; 0: not known */
     bool fits;                  /* the verdict; it counts, not the bytes */

@@ -1,0 +1,150 @@
+/* The largest batch of a plan, with plans cut short where that will do, is that of whole plans: over random cells, capacities and
+ * workspaces, against the same search on whole plans and against every batch up to a limit. */
+#include "tuner/base/hash.h"
+#include "tuner/base/memory.h"
+#include "tuner/base/rng.h"
+#include "tuner/campaign/session.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define CELLS 40
+#define LIMIT 14
+#define MIB (INT64_C(1) << 20)
+
+static uint64_t draw(uint64_t seed, uint64_t index, uint64_t end) { return fm_rng_u64(7, seed, index) % end; }
+
+static void choose(uint64_t seed, struct fm_cell *cell)
+{
+    static const char *const precision[] = { "fp32", "bf16", "fp16" }, *const checkpoint[] = { "none", "blocks" },
+                      *const val[] = { "same", "half" }, *const format[] = { "contiguous", "channels_last" },
+                      *const accumulate[] = { "1", "2" };
+    struct fm_err err = { 0 };
+    bool unet = draw(seed, 0, 2);
+    const struct fm_workload *w = fm_workload_find(unet ? "denseunet3d" : "segformer", &err);
+    fm_cell_default(cell, w);
+    assert_int_equal(fm_settings_set(&cell->settings, "input", unet ? "16x16x16" : "32x32", &err), FM_OK);
+    if (unet) assert_int_equal(fm_settings_set(&cell->settings, "levels", "2", &err), FM_OK);
+    if (unet) assert_int_equal(fm_settings_set(&cell->settings, "base_channels", draw(seed, 1, 2) ? "4" : "8", &err), FM_OK);
+    assert_int_equal(fm_cell_set(cell, FM_STRATEGY_PRECISION, precision[draw(seed, 2, 3)], &err), FM_OK);
+    assert_int_equal(fm_cell_set(cell, FM_STRATEGY_CHECKPOINT, checkpoint[draw(seed, 3, 2)], &err), FM_OK);
+    assert_int_equal(fm_cell_set(cell, FM_STRATEGY_VAL_BATCH, val[draw(seed, 4, 2)], &err), FM_OK);
+    assert_int_equal(fm_cell_set(cell, FM_STRATEGY_MEMORY_FORMAT, format[draw(seed, 5, 2)], &err), FM_OK);
+    assert_int_equal(fm_cell_set(cell, FM_STRATEGY_ACCUMULATE, accumulate[draw(seed, 6, 2)], &err), FM_OK);
+}
+
+/* a device that is never asked: it would answer with up to three candidates, the last without workspace half the time */
+static void open_table(struct fm_session *s, const struct fm_cell *cell, uint64_t seed)
+{
+    struct fm_err err = { 0 };
+    *s = (struct fm_session){ .backend = "table", .capacity_bytes = INT64_MAX, .cache = { .fd = -1 } };
+    for (int64_t batch = 1; batch <= LIMIT; batch++) {
+        struct fm_cell_batch at = { .train = batch, .val = fm_cell_val_batch(cell, batch) };
+        if (fm_cell_lower(cell, at, &s->program, &err) != FM_OK) fail_msg("%s", err.text);
+        for (size_t i = 0; i < s->program.call_count; i++) {
+            struct fm_workspace_entry entry = { .key = s->program.call[i].key };
+            if (!entry.key || fm_workspaces_find(&s->workspaces, entry.key)) continue;
+            entry.candidates.count = 1 + (uint32_t)(fm_rng_u64(seed, 1, entry.key) % 3);
+            for (uint32_t k = 0; k < entry.candidates.count; k++) {
+                bool none = k + 1 == entry.candidates.count && fm_rng_u64(seed, 2, entry.key) % 2;
+                entry.candidates.item[k].workspace_bytes = none ? 0 : (int64_t)(fm_rng_u64(seed, 3 + k, entry.key) % (uint64_t)(4 * MIB));
+            }
+            if (fm_workspaces_add(&s->workspaces, &entry, &err) != FM_OK) fail_msg("%s", err.text);
+        }
+    }
+}
+
+struct plain { struct fm_session *session; const struct fm_cell *cell; int whole; };
+
+/* whole plans, whatever would do */
+static fm_status need(void *context, int64_t batch, struct fm_plan_need *out, struct fm_err *err)
+{
+    struct plain *p = context;
+    struct fm_planned planned;
+    struct fm_cell_batch at = { .train = batch, .val = fm_cell_val_batch(p->cell, batch) };
+    fm_status status = fm_session_plan(p->session, p->cell, at, &planned, err);
+    if (status != FM_OK) return status;
+    out->fits = planned.plan.fits;
+    out->bytes = (uint64_t)planned.needed_bytes;
+    out->least_bytes = (uint64_t)planned.least_bytes;
+    p->whole++;
+    return FM_OK;
+}
+
+static void check(uint64_t seed, int *interesting)
+{
+    struct fm_cell cell;
+    struct fm_session s;
+    struct fm_plan_max_answer got, want;
+    struct fm_planned planned;
+    struct fm_err err = { 0 };
+    bool fits[LIMIT + 1] = { false };
+    choose(seed, &cell);
+    open_table(&s, &cell, seed);
+    struct fm_cell_batch one = { .train = 1, .val = 1 }, most = { .train = LIMIT, .val = fm_cell_val_batch(&cell, LIMIT) };
+    if (fm_session_plan(&s, &cell, most, &planned, &err) != FM_OK) fail_msg("%s", err.text);
+    int64_t high = planned.needed_bytes;
+    if (fm_session_plan(&s, &cell, one, &planned, &err) != FM_OK) fail_msg("%s", err.text);
+    int64_t low = planned.needed_bytes;
+    /* from less than one sample takes to more than the limit does */
+    s.capacity_bytes = low * 9 / 10 + (int64_t)draw(seed, 7, (uint64_t)(high > low ? high - low : 1) + (uint64_t)low / 8);
+    if (fm_session_max_batch(&s, &cell, LIMIT, 0, &got, &err) != FM_OK) fail_msg("%s", err.text);
+    for (int64_t b = 1; b <= LIMIT; b++) {
+        struct fm_cell_batch at = { .train = b, .val = fm_cell_val_batch(&cell, b) };
+        if (fm_session_plan(&s, &cell, at, &planned, &err) != FM_OK) fail_msg("%s", err.text);
+        fits[b] = planned.plan.fits;
+        if (b == got.max_batch) assert_int_equal(got.bytes, planned.needed_bytes);
+    }
+    struct plain plain = { &s, &cell, 0 };
+    struct fm_plan_max_query query = { need, &plain, (uint64_t)s.capacity_bytes, LIMIT };
+    if (fm_plan_max_batch(&query, &want, &err) != FM_OK) fail_msg("%s", err.text);
+    /* the search on whole plans ends where batch 1 does not fit, though a larger one may */
+    if (fits[1] && got.max_batch != want.max_batch)
+        fail_msg("seed %" PRIu64 ": %" PRId64 ", by whole plans %" PRId64, seed, got.max_batch, want.max_batch);
+    assert_true(got.max_batch == 0 || fits[got.max_batch]);
+    for (int64_t b = got.max_batch + 1; b <= LIMIT && b <= got.max_batch + 1 + (got.max_batch ? FM_PLAN_MAX_AHEAD : 0); b++) assert_false(fits[b]);
+    assert_int_equal(got.at_limit, got.max_batch == LIMIT);
+    *interesting += got.max_batch > 1 && got.max_batch < LIMIT;
+    fm_session_close(&s);
+}
+
+static void as_by_whole_plans(void **state)
+{
+    (void)state;
+    int interesting = 0;
+    for (uint64_t seed = 0; seed < CELLS; seed++) check(seed, &interesting);
+    assert_true(interesting > CELLS / 2);
+    assert_int_equal(fm_memory_live, 0);
+}
+
+/* what a device cannot run is found before any verdict */
+static void unsupported_is_found(void **state)
+{
+    (void)state;
+    struct fm_cell cell;
+    struct fm_session s;
+    struct fm_plan_max_answer got;
+    struct fm_err err = { 0 };
+    choose(1, &cell);
+    open_table(&s, &cell, 1);
+    for (size_t i = 0; i < s.workspaces.count; i++) {
+        s.workspaces.entry[i].unsupported = true;
+        (void)snprintf(s.workspaces.entry[i].reason, sizeof s.workspaces.entry[i].reason, "no engine");
+    }
+    for (int64_t capacity = MIB; capacity <= 4096 * MIB; capacity *= 64) {
+        s.capacity_bytes = capacity;
+        fm_status status = fm_session_max_batch(&s, &cell, LIMIT, 0, &got, &err);
+        assert_true(status == FM_UNSUPPORTED || (status == FM_OK && capacity == MIB && got.max_batch == 0));
+    }
+    fm_session_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(as_by_whole_plans), cmocka_unit_test(unsupported_is_found) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
