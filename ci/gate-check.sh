@@ -82,10 +82,10 @@ is "$plain" 0 0
 is "$slowed" "$slowdown" 0
 is "$fattened" 0 "$memory"
 
-# runs of two kinds must not meet in one folder
+# runs of two kinds must not meet in one folder; an earlier record is no change
 mkdir -p "$folder" "$(dirname "$record")"
 commit=$(git -C "$root" rev-parse HEAD 2>/dev/null || echo unknown)
-[ -z "$(git -C "$root" status --porcelain --untracked-files=no 2>/dev/null)" ] || commit="$commit, with changes"
+[ -z "$(git -C "$root" status --porcelain --untracked-files=no -- "$root" ":!$root/docs/measured" 2>/dev/null)" ] || commit="$commit, with changes"
 settings=$(printf '%s\n' "commit: $commit" "cells: ${cells[*]}" "launches: $launches" "slowdown: $slowdown" "memory: $memory")
 if [ -e "$folder/settings.txt" ] && [ "$(cat "$folder/settings.txt")" != "$settings" ]; then
     diff <(cat "$folder/settings.txt") <(printf '%s\n' "$settings") >&2 || true
@@ -113,18 +113,23 @@ judge() {
     echo "gate-check: $2: exit $code" >&2
 }
 
+# remember NAME VERDICT
+remember() {
+    "$plain/fillmark" history "$history" --add "$folder/$1" --verdict "$2" >"$folder/history.log" 2>&1 || die "$(cat "$folder/history.log")" 1
+}
+
 # The history is made again each time: which nights it knew is part of a verdict.
 history=$folder/history.sqlite
 rm -f "$history"
 names=()
 once base "$plain"
-"$plain/fillmark" history "$history" --add "$folder/base" --verdict first >/dev/null
+remember base first
 for ((i = 1; i <= repeats; i++)); do
     name=$(printf 'repeat-%02d' "$i")
     once "$name" "$plain"
     judge "$name" "$name" --history "$history"
     case $(cat "$folder/$name.code") in 0) verdict=same ;; 30) verdict=worse ;; 31) verdict=undecided ;; *) verdict=incomparable ;; esac
-    "$plain/fillmark" history "$history" --add "$folder/$name" --verdict "$verdict" >/dev/null
+    remember "$name" "$verdict"
     names+=("$name")
 done
 for name in slowed fattened; do
