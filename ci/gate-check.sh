@@ -26,7 +26,7 @@ A worse build says that it is in `fillmark --version` and in its journal; compar
 What follows -- replaces the cells, device, threads and memory limit of the run. Nobody else should use the machine meanwhile.
 A slowdown near to the tolerated one (5 %) cannot be told from what nights move by: compare says undecided.
 
-Exit codes: 0 no repeat raised an alarm (exit 30) and both worse builds did; 1 not so; 2 usage; else what failed.
+Exit codes: 0 no repeat raised an alarm (exit 30), at most a fifth are undecided, both worse builds raised one; 1 not so; 2 usage; else what failed.
 USAGE
 }
 
