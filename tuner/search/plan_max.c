@@ -6,6 +6,7 @@
 #include "tuner/search/search.h"
 
 #define BOUNDARIES_MAX 8            /* where memory is not monotone, this many are looked for */
+#define FEW 10
 #define EVALUATIONS_MAX (BOUNDARIES_MAX * (80 + FM_PLAN_MAX_AHEAD))     /* the safeguards keep one below 2 * 30 + a few */
 
 struct evaluation {
@@ -42,10 +43,10 @@ static fm_status ask(struct finder *f, int64_t batch, struct fm_plan_need want, 
     return FM_OK;
 }
 
-/* the first two are far below the answer, as a rule */
+/* The first two are far below the answer, as a rule: but where few samples fill the memory, the second is near it. */
 static fm_status evaluate(struct finder *f, int64_t batch, struct fm_err *err)
 {
-    struct fm_plan_need want = { .verdict_only = f->fit.need.least_bytes != 0, .least_only = f->count < 2 };
+    struct fm_plan_need want = { .verdict_only = f->fit.need.least_bytes != 0, .least_only = !f->count || (f->count == 1 && batch > FEW) };
     const struct evaluation *e;
     fm_status status = ask(f, batch, want, &e, err);
     if (status != FM_OK) return status;
