@@ -128,6 +128,18 @@ static void add_gpus(struct inventory *all, int64_t threads)
     }
 }
 
+/* "     cuDNN 9.19.0, CUDA 13.0 · /usr/lib/libcudnn.so.9" */
+static void write_software(const struct fm_reply_software *s, struct fm_buf *out)
+{
+    fm_buf_printf(out, "     %s", s->name);
+    if (s->absent[0]) {
+        fm_buf_printf(out, ": not here; %s\n", s->absent);
+        return;
+    }
+    fm_buf_printf(out, " %s, CUDA %s", s->version[0] ? s->version : "of unknown version", s->cuda[0] ? s->cuda : "unknown");
+    fm_buf_printf(out, s->path[0] ? " · %s\n" : "%s\n", s->path);
+}
+
 static void write_device(const struct fm_reply *d, struct fm_buf *out)
 {
     const double gib = 1024.0 * 1024 * 1024;
@@ -142,6 +154,7 @@ static void write_device(const struct fm_reply *d, struct fm_buf *out)
         fm_buf_printf(out, "; %.1f GiB are left to PyTorch's context and libraries (assumed)", (double)d->device_framework_bytes / gib);
     fm_buf_putc(out, '\n');
     if (d->device_facts[0]) fm_buf_printf(out, "     %s\n", d->device_facts);
+    for (uint32_t i = 0; i < d->softwares; i++) write_software(&d->software[i], out);
     for (uint32_t i = 0; i < d->holders; i++) {
         fm_buf_printf(out, "     held by %s (pid %ld): ", d->holder[i].name, (long)d->holder[i].pid);
         if (d->holder[i].bytes >= 0) fm_buf_printf(out, "%.2f GiB\n", (double)d->holder[i].bytes / gib);
@@ -156,6 +169,24 @@ static bool add_bytes(cJSON *o, const char *name, int64_t bytes)
     return bytes < 0 || cJSON_AddNumberToObject(o, name, (double)bytes);
 }
 
+static bool add_known(cJSON *o, const char *name, const char *text)
+{
+    return !text[0] || cJSON_AddStringToObject(o, name, text);
+}
+
+static bool software_json(const struct fm_reply *d, cJSON *o)
+{
+    cJSON *list = cJSON_AddArrayToObject(o, "software");
+    bool good = list != NULL;
+    for (uint32_t i = 0; good && i < d->softwares; i++) {
+        const struct fm_reply_software *s = &d->software[i];
+        cJSON *x = cJSON_CreateObject();
+        good = x && cJSON_AddItemToArray(list, x) && cJSON_AddStringToObject(x, "name", s->name) && add_known(x, "version", s->version) &&
+               add_known(x, "cuda", s->cuda) && add_known(x, "path", s->path) && add_known(x, "absent", s->absent);
+    }
+    return good;
+}
+
 static bool device_json(const struct fm_reply *d, cJSON *o)
 {
     bool good = cJSON_AddStringToObject(o, "id", d->device_id) && cJSON_AddStringToObject(o, "name", d->device_name) &&
@@ -164,7 +195,7 @@ static bool device_json(const struct fm_reply *d, cJSON *o)
                 cJSON_AddStringToObject(o, "facts", d->device_facts) && add_bytes(o, "total_bytes", d->device_total_bytes) &&
                 add_bytes(o, "free_bytes", d->device_free_bytes) && add_bytes(o, "framework_bytes", d->device_framework_bytes);
     cJSON *holders = good ? cJSON_AddArrayToObject(o, "holders") : NULL, *findings = good ? cJSON_AddArrayToObject(o, "findings") : NULL;
-    good = holders && findings;
+    good = holders && findings && software_json(d, o);
     for (uint32_t i = 0; good && i < d->holders; i++) {
         cJSON *h = cJSON_CreateObject();
         good = h && cJSON_AddItemToArray(holders, h) && cJSON_AddStringToObject(h, "name", d->holder[i].name) &&

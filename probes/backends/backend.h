@@ -19,6 +19,9 @@
 struct fm_finding { char what[160], remedy[160]; };
 /* another process that holds memory of the device; bytes -1: unknown */
 struct fm_holder { int64_t pid, bytes; char name[64]; };
+/* a driver or library: version and the CUDA it is made for (of a driver: the newest it knows) are "" where unknown */
+struct fm_software { char name[24], version[24], cuda[24], path[256], absent[112]; };     /* absent: not here, and who needs it */
+#define FM_MAX_SOFTWARE 8
 #define FM_MAX_FINDINGS 12
 #define FM_MAX_HOLDERS 8
 
@@ -32,7 +35,9 @@ struct fm_device_info {
     int32_t threads;                    /* 0 where it does not matter */
     int32_t count;                      /* devices of this backend here; 0: not told */
     int64_t framework_bytes;            /* what PyTorch holds beside its allocator's segments; 0: memory is the host's */
-    char facts[240];                    /* clocks, temperature, links, for people; "" */
+    char facts[400];                    /* clocks, temperature, links, for people; "" */
+    struct fm_software software[FM_MAX_SOFTWARE];
+    uint32_t softwares;
     struct fm_finding finding[FM_MAX_FINDINGS];
     struct fm_holder holder[FM_MAX_HOLDERS];        /* descending */
     uint32_t findings, holders;

@@ -76,7 +76,7 @@ void fm_write_text(struct fm_coding *coding, const char *text, size_t bytes);
 void fm_write_hash(struct fm_coding *coding, uint64_t value);
 
 /* of a reply's device: what would spoil a measurement, and who else holds memory (notes.c); absent if there are none */
-extern const struct fm_field_other fm_findings_field, fm_holders_field;
+extern const struct fm_field_other fm_findings_field, fm_holders_field, fm_software_field;
 
 /* {"v":1 ... : the object of a line, its version and kind of message checked, for the caller to delete. */
 fm_status fm_message_parse(struct fm_coding *coding, const char *line, size_t bytes, cJSON **out) FM_MUST_USE;

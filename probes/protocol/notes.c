@@ -17,6 +17,15 @@ static const struct fm_field holder_fields[] = {
     { .name = NULL },
 };
 
+static const struct fm_field software_fields[] = {
+    { "name", FM_FIELD_TEXT, TEXT(fm_reply_software, name) },
+    { "version", FM_FIELD_TEXT, true, TEXT(fm_reply_software, version) },
+    { "cuda", FM_FIELD_TEXT, true, TEXT(fm_reply_software, cuda) },
+    { "path", FM_FIELD_TEXT, true, TEXT(fm_reply_software, path) },
+    { "absent", FM_FIELD_TEXT, true, TEXT(fm_reply_software, absent) },
+    { .name = NULL },
+};
+
 /* an array of the reply: its items, how many there are, how many there may be */
 struct list {
     const struct fm_field *fields;
@@ -66,6 +75,21 @@ static struct list holders_of(const struct fm_reply *r)
     return (struct list){ holder_fields, (const char *)r->holder, sizeof r->holder[0], r->holders, FM_MAX_REPLY_HOLDERS };
 }
 
+static struct list software_of(const struct fm_reply *r)
+{
+    return (struct list){ software_fields, (const char *)r->software, sizeof r->software[0], r->softwares, FM_MAX_REPLY_SOFTWARE };
+}
+
+static bool any_software(const void *base) { return ((const struct fm_reply *)base)->softwares > 0; }
+static void write_software(struct fm_coding *coding, const void *base) { write_list(coding, software_of(base)); }
+
+static fm_status read_software(struct fm_coding *coding, const cJSON *item, void *base)
+{
+    struct fm_reply *r = base;
+    struct list list = software_of(r);
+    return read_list(coding, item, &list, r->software, &r->softwares);
+}
+
 static bool any_finding(const void *base) { return ((const struct fm_reply *)base)->findings > 0; }
 static bool any_holder(const void *base) { return ((const struct fm_reply *)base)->holders > 0; }
 static void write_findings(struct fm_coding *coding, const void *base) { write_list(coding, findings_of(base)); }
@@ -87,3 +111,4 @@ static fm_status read_holders(struct fm_coding *coding, const cJSON *item, void 
 
 const struct fm_field_other fm_findings_field = { any_finding, write_findings, read_findings };
 const struct fm_field_other fm_holders_field = { any_holder, write_holders, read_holders };
+const struct fm_field_other fm_software_field = { any_software, write_software, read_software };

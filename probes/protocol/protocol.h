@@ -27,6 +27,7 @@
 #define FM_LINE_MAX_BYTES ((size_t)16 << 20)
 #define FM_MAX_REPLY_FINDINGS 12
 #define FM_MAX_REPLY_HOLDERS 8
+#define FM_MAX_REPLY_SOFTWARE 8
 
 /* name, text for people */
 #define FM_OUTCOME_LIST(X)                                                         \
@@ -121,7 +122,9 @@ struct fm_reply {
     int64_t device_total_bytes, device_free_bytes;          /* -1 unknown */
     int32_t device_threads, device_count;                   /* count of the backend's devices; -1 unknown */
     int64_t device_framework_bytes;                         /* held beside the allocator's segments; -1: host memory */
-    char device_facts[240];                                 /* for people */
+    char device_facts[400];                                 /* for people */
+    struct fm_reply_software { char name[24], version[24], cuda[24], path[256], absent[112]; } software[FM_MAX_REPLY_SOFTWARE];
+    uint32_t softwares;             /* drivers and libraries; absent: not here, and who needs it */
     struct fm_reply_finding { char what[160], remedy[160]; } finding[FM_MAX_REPLY_FINDINGS];
     struct fm_reply_holder { int64_t pid, bytes; char name[64]; } holder[FM_MAX_REPLY_HOLDERS];   /* bytes -1: unknown */
     uint32_t findings, holders;                             /* of a probe: other processes on the device */

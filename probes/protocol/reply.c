@@ -32,6 +32,7 @@ static const struct fm_field device_fields[] = {
     { "count", FM_FIELD_I32, true, .in = FM_FIELD_IN_ALL, .offset = AT(device_count), .max = INT32_MAX },
     { "framework_bytes", FM_FIELD_I64, true, .in = FM_FIELD_IN_ALL, .offset = AT(device_framework_bytes), .max = INT64_MAX },
     { "facts", FM_FIELD_TEXT, true, .in = FM_FIELD_IN_ALL, ROOM(device_facts) },
+    { "software", FM_FIELD_OTHER, true, .in = FM_FIELD_IN_ALL, .other = &fm_software_field },
     { "findings", FM_FIELD_OTHER, true, .in = FM_FIELD_IN_ALL, .other = &fm_findings_field },
     { "holders", FM_FIELD_OTHER, true, .in = FM_FIELD_IN_ALL, .other = &fm_holders_field },
     { .name = NULL },

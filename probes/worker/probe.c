@@ -43,6 +43,14 @@ static void copy_notes(const struct fm_device_info *info, struct fm_reply *reply
         (void)snprintf(f->what, sizeof f->what, "%s", info->finding[i].what);
         (void)snprintf(f->remedy, sizeof f->remedy, "%s", info->finding[i].remedy);
     }
+    for (uint32_t i = 0; i < info->softwares && i < FM_MAX_REPLY_SOFTWARE; i++) {
+        struct fm_reply_software *s = &reply->software[reply->softwares++];
+        (void)snprintf(s->name, sizeof s->name, "%s", info->software[i].name);
+        (void)snprintf(s->version, sizeof s->version, "%s", info->software[i].version);
+        (void)snprintf(s->cuda, sizeof s->cuda, "%s", info->software[i].cuda);
+        (void)snprintf(s->path, sizeof s->path, "%s", info->software[i].path);
+        (void)snprintf(s->absent, sizeof s->absent, "%s", info->software[i].absent);
+    }
     for (uint32_t i = 0; i < info->holders && i < FM_MAX_REPLY_HOLDERS; i++) {
         struct fm_reply_holder *h = &reply->holder[reply->holders++];
         h->pid = info->holder[i].pid;

@@ -1,5 +1,6 @@
 /* What goes wrong with GPUs and NVIDIA's libraries, each as what it is: an outcome, and a sentence with a remedy. */
 #include "probes/backends/cuda/library.h"
+#include "probes/backends/cuda/software.h"
 #include "probes/worker/engine.h"
 #include "tests/cuda_host/support_host.h"
 #include "tests/cuda_host/support_kernels.h"
@@ -90,6 +91,10 @@ static void with_libraries(const char *const *file, const char *part)
         assert_int_equal(info.free_bytes, -1);
         assert_int_equal(info.findings, 1);
         contains(info.finding[0].what, "NVML");
+        /* what no one needs here is told and no finding */
+        assert_string_equal(info.software[4].name, "NCCL");
+        contains(info.software[4].absent, "several GPUs");
+        assert_string_equal(info.software[4].version, "");
         fm_backend_cuda.close(backend);
     }
 }
@@ -100,6 +105,8 @@ static void libraries_that_are_missing(void **state)
 {
     (void)state;
     with_libraries(WITH("libnvidia-ml.so.1"), "NVIDIA's driver (libcuda.so.1) is not here: install");
+    with_libraries(WITH("libcuda.so.1"), "install cuDNN 9.16");
+    with_libraries(WITH("libcuda.so.1"), "; and cuBLASLt (libcublasLt.so.13) is not here: install cuBLAS");
     with_libraries(WITH("libcuda.so.1", "libcublasLt.so.13"), "cuDNN (libcudnn.so.9) is not here: install cuDNN 9.16");
     with_libraries(WITH("libcuda.so.1", "libcudnn.so.9"), "cuBLASLt (libcublasLt.so.13) is not here: install cuBLAS");
     with_libraries(WITH("partial/libcuda.so.1", "libcudnn.so.9", "libcublasLt.so.13"), "has no cuGetErrorString: it is too old or incomplete");
@@ -161,6 +168,10 @@ static void findings(void **state)
     static const struct { const char *options, *what; } row[] = {
         { "held=100", "1 other process on this GPU, 100 MiB in use" }, { "slow=4", "power limit" }, { "slow=32", "it is hot" },
         { "slow=64", "too hot" }, { "slow=128", "power supply" }, { "ecc=3", "3 uncorrected ECC errors" }, { "width=4", "PCIe x4 of x16" },
+        /* the driver is older than a library beside it; of another minor version of CUDA */
+        { "driver=12090,cudart=12090,runtime=12090", "NCCL is made for CUDA 13.0, the driver knows CUDA up to 12.9: it does not run" },
+        { "runtime=13020", "CUDA's runtime is made for CUDA 13.2, the driver knows CUDA up to 13.0: it runs, but" },
+        { "runtime=12080", "cuDNN is for CUDA 13, CUDA's runtime for CUDA 12" },
         { "cudnn=90900", "fp16 and bf16 wrongly" }, { "cudnn=91501", "TF32 wrongly" }, { "nvml=0", "NVML" },
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
@@ -185,6 +196,61 @@ static void findings(void **state)
     assert_int_equal(fm_backend_cuda.info(backend, &info, NULL), FM_OK);
     assert_int_equal(info.findings, 0);
     fm_backend_cuda.close(backend);
+}
+
+static void software(void **state)
+{
+    (void)state;
+    static const struct fm_software want[] = {
+        { .name = "driver", .version = "580.65.06", .cuda = "13.0" }, { .name = "CUDA's runtime", .version = "13.0", .cuda = "13.0" },
+        { .name = "cuDNN", .version = "9.19.0", .cuda = "13.0" }, { .name = "cuBLASLt", .version = "13.0.1", .cuda = "13.0" },
+        { .name = "NCCL", .version = "2.28.9", .cuda = "13.0" },
+    };
+    struct fm_device_info info;
+    struct fm_backend *backend = fm_fake_open("");
+    assert_int_equal(fm_backend_cuda.info(backend, &info, NULL), FM_OK);
+    assert_int_equal(info.softwares, sizeof want / sizeof *want);
+    for (uint32_t i = 0; i < info.softwares; i++) {
+        assert_string_equal(info.software[i].name, want[i].name);
+        assert_string_equal(info.software[i].version, want[i].version);
+        assert_string_equal(info.software[i].cuda, want[i].cuda);
+        contains(info.software[i].path, "/fake_cuda/lib");
+        assert_string_equal(info.software[i].absent, "");
+    }
+    contains(info.facts, "1500 of 1980 MHz");
+    contains(info.facts, "MIG off");
+    contains(info.facts, "unknown: power");         /* the stand-in does not tell the limit */
+    fm_backend_cuda.close(backend);
+    backend = fm_fake_open("link=3");
+    assert_int_equal(fm_backend_cuda.info(backend, &info, NULL), FM_OK);
+    contains(info.facts, "PCIe 3 x16 (generation 5 under load)");
+    fm_backend_cuda.close(backend);
+}
+
+/* read from the file: another CUDA's NCCL, no NCCL, no ELF, cut short */
+static void nccl_files(void **state)
+{
+    (void)state;
+    char path[64] = "/tmp/fm-nccl-XXXXXX", bytes[20000];
+    assert_int_equal(fm_nccl_cuda(FM_BINARY_DIR "/fake_cuda/libnccl.so.2"), 13000);
+    assert_int_equal(fm_nccl_cuda(FM_BINARY_DIR "/fake_cuda/nccl12/libnccl.so.2"), 12080);
+    assert_int_equal(fm_nccl_cuda(FM_BINARY_DIR "/fake_cuda/libcudart.so.13"), 0);
+    assert_int_equal(fm_nccl_cuda(FM_SOURCE_DIR "/README.md"), 0);
+    assert_int_equal(fm_nccl_cuda("/nowhere"), 0);
+    FILE *whole = fopen(FM_BINARY_DIR "/fake_cuda/libnccl.so.2", "re");
+    assert_non_null(whole);
+    size_t n = fread(bytes, 1, sizeof bytes, whole);
+    (void)fclose(whole);
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    for (size_t cut = 0; cut < n; cut += 61) {
+        assert_int_equal(ftruncate(fd, 0), 0);
+        assert_int_equal(pwrite(fd, bytes, cut, 0), cut);
+        size_t cuda = fm_nccl_cuda(path);
+        assert_true(cuda == 0 || cuda == 13000);
+    }
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(unlink(path), 0);
 }
 
 /* ---- running ---- */
@@ -408,6 +474,8 @@ int main(void)
         cmocka_unit_test(choosing),
         cmocka_unit_test(uuids_are_made_visible),
         cmocka_unit_test(findings),
+        cmocka_unit_test(software),
+        cmocka_unit_test(nccl_files),
         cmocka_unit_test(deadly_errors),
         cmocka_unit_test(dead_is_dead),
         cmocka_unit_test(a_full_gpu_has_no_room_for_a_context),

@@ -82,7 +82,10 @@ wants 11 "$FILLMARK" run "${cell[@]}" --device cuda:3 --out "$dir/none"
 says err.txt "no GPU 'cuda:3' here; there is 1: cuda:0 Fake GPU"
 wants 0 "$FILLMARK" devices
 says out.txt "cuda:0  Fake GPU"
+says out.txt "cuDNN 9.19.0, CUDA 13.0 · "
+says out.txt "NCCL 2.28.9, CUDA 13.0 · "
 wants 0 "$FILLMARK" devices --json
+says out.txt '"software"'
 says out.txt '"framework_bytes"'
 mkdir "$dir/gpu-only"
 ln -s "$dir/workers/fillmark-worker-cuda" "$dir/gpu-only"

@@ -198,6 +198,14 @@ static void any_notes(struct fm_draw *draw, struct fm_reply *out)
     if (coin(draw)) out->device_count = (int32_t)any_int(draw, 0, INT32_MAX);
     if (coin(draw)) out->device_framework_bytes = any_int(draw, 0, INT64_MAX);
     any_text(draw, 0, out->device_facts, sizeof out->device_facts);
+    out->softwares = (uint32_t)any_int(draw, 0, FM_MAX_REPLY_SOFTWARE);
+    for (uint32_t i = 0; i < out->softwares; i++) {
+        any_text(draw, 1, out->software[i].name, sizeof out->software[i].name);
+        any_text(draw, 0, out->software[i].version, sizeof out->software[i].version);
+        any_text(draw, 0, out->software[i].cuda, sizeof out->software[i].cuda);
+        any_text(draw, 0, out->software[i].path, sizeof out->software[i].path);
+        any_text(draw, 0, out->software[i].absent, sizeof out->software[i].absent);
+    }
     out->findings = (uint32_t)any_int(draw, 0, FM_MAX_REPLY_FINDINGS);
     for (uint32_t i = 0; i < out->findings; i++) {
         any_text(draw, 1, out->finding[i].what, sizeof out->finding[i].what);
@@ -296,7 +304,12 @@ static bool same_answer(const struct fm_answer *a, const struct fm_answer *b)
 static bool same_notes(const struct fm_reply *a, const struct fm_reply *b)
 {
     bool same = a->device_count == b->device_count && a->device_framework_bytes == b->device_framework_bytes &&
-                strcmp(a->device_facts, b->device_facts) == 0 && a->findings == b->findings && a->holders == b->holders;
+                strcmp(a->device_facts, b->device_facts) == 0 && a->findings == b->findings && a->holders == b->holders &&
+                a->softwares == b->softwares;
+    for (uint32_t i = 0; same && i < a->softwares; i++)
+        same = strcmp(a->software[i].name, b->software[i].name) == 0 && strcmp(a->software[i].version, b->software[i].version) == 0 &&
+               strcmp(a->software[i].cuda, b->software[i].cuda) == 0 && strcmp(a->software[i].path, b->software[i].path) == 0 &&
+               strcmp(a->software[i].absent, b->software[i].absent) == 0;
     for (uint32_t i = 0; same && i < a->findings; i++)
         same = strcmp(a->finding[i].what, b->finding[i].what) == 0 && strcmp(a->finding[i].remedy, b->finding[i].remedy) == 0;
     for (uint32_t i = 0; same && i < a->holders; i++)

@@ -70,7 +70,7 @@ struct fm_cu_api {
 
 struct nvmlDevice_st;
 
-enum { FM_NVML_SUCCESS = 0, FM_NVML_INSUFFICIENT_SIZE = 7, FM_NVML_GPU_IS_LOST = 15 };
+enum { FM_NVML_SUCCESS = 0, FM_NVML_NOT_SUPPORTED = 3, FM_NVML_INSUFFICIENT_SIZE = 7, FM_NVML_GPU_IS_LOST = 15 };
 enum { FM_NVML_CLOCK_SM = 1, FM_NVML_CLOCK_MEMORY = 2 };
 /* nvmlClocksThrottleReason*: what holds the clocks down, but for idleness and settings of applications */
 enum {

@@ -2,6 +2,7 @@
 
 #include "probes/backends/cuda/cuda.h"
 #include "probes/backends/cuda/nvml.h"
+#include "probes/backends/cuda/software.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@ struct look {
     const struct fm_nvml_api *nvml;
     struct nvmlDevice_st *device;       /* NULL: NVML does not know it */
     struct fm_device_info *out;
+    char unknown[96];                   /* what NVML did not tell, by commas */
 };
 
 __attribute__((format(printf, 3, 4)))
@@ -41,6 +43,12 @@ static void fact(struct look *l, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(facts + used, room - used, format, args);
     va_end(args);
+}
+
+static void unknown(struct look *l, const char *what)
+{
+    size_t used = strlen(l->unknown);
+    (void)snprintf(l->unknown + used, sizeof l->unknown - used, "%s%s", used ? ", " : "", what);
 }
 
 /* a value of NVML's, if there is such a function and it answers */
@@ -102,10 +110,18 @@ static void look_at_clocks(struct look *l)
     if (l->nvml->clock && l->nvml->clock(l->device, FM_NVML_CLOCK_SM, &now) == FM_NVML_SUCCESS && l->nvml->clock_max &&
         l->nvml->clock_max(l->device, FM_NVML_CLOCK_SM, &most) == FM_NVML_SUCCESS)
         fact(l, "%u of %u MHz", now, most);
+    else
+        unknown(l, "clocks");
     if (l->nvml->temperature && l->nvml->temperature(l->device, 0, &celsius) == FM_NVML_SUCCESS) fact(l, "%u °C", celsius);
+    else unknown(l, "temperature");
     if (asked(l->nvml->power, l->device, &power) && asked(l->nvml->power_limit, l->device, &limit))
         fact(l, "%u of %u W", power / 1000, limit / 1000);
-    if (!l->nvml->slow_reasons || l->nvml->slow_reasons(l->device, &bits) != FM_NVML_SUCCESS) return;
+    else
+        unknown(l, "power");
+    if (!l->nvml->slow_reasons || l->nvml->slow_reasons(l->device, &bits) != FM_NVML_SUCCESS) {
+        unknown(l, "throttling");
+        return;
+    }
     for (size_t i = 0; i < sizeof slow / sizeof *slow; i++)
         if (bits & slow[i].bit) found(l, slow[i].remedy, "clocks are held down because %s", slow[i].why);
 }
@@ -113,16 +129,27 @@ static void look_at_clocks(struct look *l)
 static void look_at_health(struct look *l)
 {
     unsigned long long errors = 0;
-    unsigned now = 0, next = 0, generation = 0, width = 0, width_max = 0;
-    if (l->nvml->ecc_mode && l->nvml->ecc_mode(l->device, &now, &next) == FM_NVML_SUCCESS) fact(l, "ECC %s", now ? "on" : "off");
+    unsigned now = 0, next = 0, generation = 0, width = 0, width_max = 0, generation_max = 0;
+    int ecc = l->nvml->ecc_mode ? l->nvml->ecc_mode(l->device, &now, &next) : -1;
+    if (ecc == FM_NVML_SUCCESS) fact(l, "ECC %s", now ? "on" : "off");
+    else if (ecc == FM_NVML_NOT_SUPPORTED) fact(l, "no ECC");
+    else unknown(l, "ECC");
     /* uncorrected, since the driver was loaded */
     if (l->nvml->ecc_errors && l->nvml->ecc_errors(l->device, 1, 0, &errors) == FM_NVML_SUCCESS && errors)
         found(l, "nvidia-smi -q -d ECC; reset the GPU or reboot, and have it looked at", "%llu uncorrected ECC errors", errors);
-    if (l->nvml->mig_mode && l->nvml->mig_mode(l->device, &now, &next) == FM_NVML_SUCCESS && now) fact(l, "MIG");
-    if (!asked(l->nvml->link_generation, l->device, &generation) || !asked(l->nvml->link_width, l->device, &width)) return;
-    fact(l, "PCIe %u x%u", generation, width);
+    int mig = l->nvml->mig_mode ? l->nvml->mig_mode(l->device, &now, &next) : -1;
+    if (mig == FM_NVML_SUCCESS) fact(l, now ? "MIG" : "MIG off");
+    else if (mig != FM_NVML_NOT_SUPPORTED) unknown(l, "MIG");
+    if (!asked(l->nvml->link_generation, l->device, &generation) || !asked(l->nvml->link_width, l->device, &width)) {
+        unknown(l, "PCIe");
+        return;
+    }
+    bool most = asked(l->nvml->link_width_max, l->device, &width_max);
+    bool below = asked(l->nvml->link_generation_max, l->device, &generation_max) && generation < generation_max;
     /* the generation drops while a GPU is idle; the width does not */
-    if (asked(l->nvml->link_width_max, l->device, &width_max) && width < width_max)
+    if (below) fact(l, "PCIe %u x%u (generation %u under load)", generation, width, generation_max);
+    else fact(l, "PCIe %u x%u", generation, width);
+    if (most && width < width_max)
         found(l, "seat it in a slot with all lanes; copies from the host are slower so", "PCIe x%u of x%u lanes", width, width_max);
 }
 
@@ -143,9 +170,7 @@ static void look_at_versions(struct look *l)
               "cuDNN %s computes 3-D convolutions in fp16 and bf16 wrongly", dnn);
     if (fm_cudnn_wrong_tf32_conv3d(library[FM_CUDA_CUDNN].version))
         found(l, "install cuDNN 9.16 or later; until then they are computed in fp32", "cuDNN %s computes 3-D convolutions in TF32 wrongly", dnn);
-    if (library[FM_CUDA_CUDNN].cudart / 1000 != library[FM_CUDA_LT].cudart / 1000)
-        found(l, "install both for the same CUDA", "cuDNN is for CUDA %zu, cuBLASLt for CUDA %zu", library[FM_CUDA_CUDNN].cudart / 1000,
-              library[FM_CUDA_LT].cudart / 1000);
+    fm_cuda_software(&l->cuda->lib, driver, l->out);
 }
 
 void fm_cuda_info(const struct fm_cuda *c, struct fm_device_info *out)
@@ -164,4 +189,5 @@ void fm_cuda_info(const struct fm_cuda *c, struct fm_device_info *out)
     look_at_memory(&l);
     look_at_clocks(&l);
     look_at_health(&l);
+    if (l.unknown[0]) fact(&l, "unknown: %s", l.unknown);
 }

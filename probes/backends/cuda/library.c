@@ -161,6 +161,15 @@ static void *open_anywhere(const struct library *library, const char *file)
     return handle;
 }
 
+void *fm_cuda_open_file(const char *const file[2], const char *wheel, bool older)
+{
+    const struct library library = { .wheel = wheel };
+    void *handle = NULL;
+    for (int i = 0; i < 2 && !handle; i++)
+        if (file[older ? 1 - i : i]) handle = open_anywhere(&library, file[older ? 1 - i : i]);
+    return handle;
+}
+
 /* fills the table; the name of a function that is missing, or NULL */
 static const char *resolve(const struct library *library, void *handle, void *api)
 {
@@ -273,6 +282,8 @@ fm_status fm_cuda_libraries_check(const struct fm_cuda_libraries *l, struct fm_e
     static const int needed[] = { FM_CUDA_CUDNN, FM_CUDA_LT };
     fm_status status = fm_cuda_driver_check(l, err);
     if (status != FM_OK) return status;
+    if (!l->found[FM_CUDA_CUDNN].here && !l->found[FM_CUDA_LT].here)
+        return FM_FAIL(err, FM_UNSUPPORTED, "%s; and %s", l->found[FM_CUDA_CUDNN].why, l->found[FM_CUDA_LT].why);
     for (size_t i = 0; i < COUNT(needed); i++) {
         const struct fm_cuda_found *f = &l->found[needed[i]];
         if (!f->here) return FM_FAIL(err, FM_UNSUPPORTED, "%s", f->why);

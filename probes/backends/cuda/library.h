@@ -43,6 +43,10 @@ fm_status fm_cuda_libraries_check(const struct fm_cuda_libraries *libraries, str
 /* the same for the driver alone, initialized: FM_UNSUPPORTED if there is none, an old one, or no GPU */
 fm_status fm_cuda_driver_check(const struct fm_cuda_libraries *libraries, struct fm_err *err) FM_MUST_USE;
 
+/* Opens the first of these files that is there, where cuDNN is looked for too; older: the last one first. NULL: none.
+ * wheel: folder below site-packages/nvidia. */
+void *fm_cuda_open_file(const char *const file[2], const char *wheel, bool older);
+
 /* cuDNN versions, as cudnnGetVersion() numbers them */
 bool fm_cudnn_wrong_half_conv3d(size_t version);
 bool fm_cudnn_wrong_tf32_conv3d(size_t version);
