@@ -40,7 +40,7 @@ static struct sums sum(const struct fm_program *p, bool tf32)
         if (p->instr[i].kind != FM_CALL) continue;
         struct fm_problem problem = fm_program_problem(p, p->instr[i].a);
         double flops = fm_problem_flops(&problem);
-        bool product = problem.kernel == FM_K_MATMUL;
+        bool product = problem.kernel == FM_K_MATMUL || problem.kernel == FM_K_SDPA || problem.kernel == FM_K_SDPA_BWD;
         bool conv = problem.kernel == FM_K_CONV || problem.kernel == FM_K_CONV_DGRAD || problem.kernel == FM_K_CONV_WGRAD;
         s.bytes += fm_problem_bytes(&problem);
         s.flops += flops;

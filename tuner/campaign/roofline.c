@@ -21,7 +21,9 @@ static const enum fm_gpu_field rate_of[FM_ROOFLINE_CLASS_COUNT] = {
 static enum fm_roofline_class class_of(const struct fm_problem *problem)
 {
     bool conv = problem->kernel == FM_K_CONV || problem->kernel == FM_K_CONV_DGRAD || problem->kernel == FM_K_CONV_WGRAD;
-    if (!conv && problem->kernel != FM_K_MATMUL) return FM_ROOFLINE_REST;
+    /* attention in one kernel is products for the most part */
+    bool product = problem->kernel == FM_K_MATMUL || problem->kernel == FM_K_SDPA || problem->kernel == FM_K_SDPA_BWD;
+    if (!conv && !product) return FM_ROOFLINE_REST;
     switch ((enum fm_dtype)problem->operand[problem->n_out].dtype) {
     case FM_F16: return conv ? FM_ROOFLINE_CONV_FP16 : FM_ROOFLINE_MATMUL_FP16;
     case FM_BF16: return conv ? FM_ROOFLINE_CONV_BF16 : FM_ROOFLINE_MATMUL_BF16;

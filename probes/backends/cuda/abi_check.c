@@ -1,4 +1,5 @@
 /* abi.h against NVIDIA's own headers, where they are there: nothing of it is in the program. */
+#include "probes/backends/attention_graph.h"
 #include "probes/backends/cuda/abi.h"
 
 #if defined(__has_include)
@@ -46,6 +47,9 @@ CONV(FORWARD, X, W, Y)
 CONV(BWD_DATA, DX, W, DY)
 CONV(BWD_FILTER, X, DW, DY)
 #undef CONV
+#define X(name, number) _Static_assert((int)CUDNN_##name == (number), #name);
+FM_ATTENTION_CUDNN_LIST(X)
+#undef X
 _Static_assert(CUDNN_DATA_FLOAT == FM_CUDNN_FLOAT && CUDNN_DATA_HALF == FM_CUDNN_HALF &&
                    CUDNN_DATA_BFLOAT16 == FM_CUDNN_BFLOAT16, "types");
 _Static_assert(CUDNN_CROSS_CORRELATION == FM_CUDNN_CROSS_CORRELATION, "mode");

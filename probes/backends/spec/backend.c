@@ -1,5 +1,7 @@
 #include "probes/backends/spec/query.h"
 #include "probes/backends/spec/spec.h"
+
+#include "probes/backends/attention_graph.h"
 #include "tuner/base/memory.h"
 #include "workloads/program/pytorch.h"
 
@@ -102,6 +104,19 @@ static fm_status conv_candidates(struct fm_backend *b, const struct fm_problem *
                    fm_dtype_name(conv.dtype), b->capability);
 }
 
+static fm_status attention_candidates(struct fm_backend *b, const struct fm_problem *problem, struct fm_candidates *out,
+                                      struct fm_err *err)
+{
+    fm_status status = check_capability(b, err);
+    if (status == FM_OK && b->capability < FM_ATTENTION_CAPABILITY_MIN)
+        return FM_FAIL(err, FM_UNSUPPORTED, "flash attention needs compute capability 8.0; this is sm_%d", b->capability);
+    if (status == FM_OK && !b->device) status = fm_spec_device_open(b->description, &b->device, err);
+    if (status == FM_OK) status = fm_spec_attention_candidates(b->device, problem, out, err);
+    if (status != FM_OK || out->count) return status;
+    return FM_FAIL(err, FM_UNSUPPORTED, "cuDNN %s has no engine for this %s %s on sm_%d", b->version,
+                   fm_dtype_name((enum fm_dtype)problem->operand[0].dtype), fm_kernel_name(problem->kernel), b->capability);
+}
+
 static fm_status remember(struct fm_backend *b, const struct fm_workspace_entry *entry, struct fm_err *err)
 {
     fm_status status = fm_workspaces_add(&b->known, entry, err);
@@ -118,15 +133,16 @@ static fm_status spec_candidates(struct fm_backend *b, const struct fm_problem *
     if (problem->attr->tf32 && b->capability < FM_SPEC_CAPABILITY_TF32)
         return FM_FAIL(err, FM_UNSUPPORTED, "TF32 needs compute capability 8.0; this is sm_%d", b->capability);
     if (problem->kernel == FM_K_MATMUL) fm_pytorch_product(problem, b->capability, out);
-    if (problem->kernel == FM_K_SDPA || problem->kernel == FM_K_SDPA_BWD)
-        return FM_FAIL(err, FM_UNSUPPORTED, "spec: attention in one kernel is not asked of cuDNN yet");
-    if (problem->kernel != FM_K_CONV && problem->kernel != FM_K_CONV_DGRAD && problem->kernel != FM_K_CONV_WGRAD) return FM_OK;
+    bool attention = problem->kernel == FM_K_SDPA || problem->kernel == FM_K_SDPA_BWD;
+    bool conv = problem->kernel == FM_K_CONV || problem->kernel == FM_K_CONV_DGRAD || problem->kernel == FM_K_CONV_WGRAD;
+    if (!attention && !conv) return FM_OK;
     const struct fm_workspace_entry *known = fm_workspaces_find(&b->known, entry.key);
     if (known) {
         *out = known->candidates;
         return known->unsupported ? FM_FAIL(err, FM_UNSUPPORTED, "%s", known->reason) : FM_OK;
     }
-    fm_status status = conv_candidates(b, problem, &entry.candidates, &why);
+    fm_status status = attention ? attention_candidates(b, problem, &entry.candidates, &why)
+                                 : conv_candidates(b, problem, &entry.candidates, &why);
     if (status != FM_OK && status != FM_UNSUPPORTED) return FM_FAIL(err, status, "%s", why.text);
     entry.unsupported = status == FM_UNSUPPORTED;
     (void)snprintf(entry.reason, sizeof entry.reason, "%.*s", (int)sizeof entry.reason - 1, why.text);

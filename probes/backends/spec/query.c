@@ -1,16 +1,22 @@
 #include "probes/backends/spec/query.h"
 
+#include "probes/backends/attention_graph.h"
+
 #include "tuner/base/memory.h"
 
 #include <cudnn.h>
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CONFIGS_MAX 128
 #define BYTE_ALIGNMENT 16               /* of PyTorch's storages 32 and more; 16 and 32 get the same answers */
 
-struct fm_spec_device { cudnnBackendDescriptor_t description; };
+struct fm_spec_device {
+    cudnnBackendDescriptor_t description;
+    bool driver;                        /* libcuda.so.1 or its stub is loaded */
+};
 
 /* descriptors of one question, and the first thing that went wrong with it */
 struct question {
@@ -167,12 +173,31 @@ static cudnnBackendDescriptor_t graph_of(struct question *q, const struct fm_spe
 struct list {
     const struct fm_spec_device *device;
     cudnnBackendDescriptor_t graph;
-    bool no_tensor_cores;
+    bool no_tensor_cores, compiled;     /* compiled: engines that are compiled when they are built, and only these */
     struct fm_candidates *out;
     int64_t least_bytes;                /* of those taken so far; INT64_MAX: none */
 };
 
-struct engine { int64_t index, bytes; bool down_convert, tensor_core, builds; };
+struct engine { int64_t index, bytes; bool down_convert, tensor_core, compiled, builds; };
+
+/* Engines that are compiled at run time do not build without a driver, not even beside its stub; how much workspace
+ * they take their configuration knows. */
+static bool configured_bytes(cudnnBackendDescriptor_t config, int64_t *bytes)
+{
+    int64_t n = 0;
+    return cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n, bytes) == CUDNN_STATUS_SUCCESS;
+}
+
+static bool is_compiled(cudnnBackendDescriptor_t engine)
+{
+    cudnnBackendBehaviorNote_t notes[CUDNN_BEHAVIOR_NOTE_TYPE_COUNT];
+    int64_t n = 0;
+    if (cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE, CUDNN_BEHAVIOR_NOTE_TYPE_COUNT, &n,
+                                 notes) != CUDNN_STATUS_SUCCESS) return false;
+    for (int64_t i = 0; i < n; i++)
+        if (notes[i] == CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION) return true;
+    return false;
+}
 
 static struct engine look_at(const struct list *l, cudnnBackendDescriptor_t config)
 {
@@ -192,6 +217,12 @@ static struct engine look_at(const struct list *l, cudnnBackendDescriptor_t conf
             e.down_convert |= notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS;
             e.tensor_core |= notes[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
         }
+        e.compiled = is_compiled(engine);
+    }
+    if (e.compiled || l->compiled) {
+        e.builds = e.compiled && l->compiled && configured_bytes(config, &e.bytes);
+        release(&q);
+        return e;
     }
     put(&q, plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
     put(&q, plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, l->device->description);
@@ -262,7 +293,71 @@ fm_status fm_spec_conv_candidates(const struct fm_spec_device *device, const str
     return status;
 }
 
+/* ---- attention in one kernel ---- */
+
+static int create_any(int type, void **descriptor)
+{
+    return (int)cudnnBackendCreateDescriptor((cudnnBackendDescriptorType_t)type, descriptor);
+}
+
+static int set_any(void *descriptor, int attribute, int type, int64_t count, const void *values)
+{
+    return (int)cudnnBackendSetAttribute(descriptor, (cudnnBackendAttributeName_t)attribute, (cudnnBackendAttributeType_t)type, count,
+                                         values);
+}
+
+static int finalize_any(void *descriptor) { return (int)cudnnBackendFinalize(descriptor); }
+static int destroy_any(void *descriptor) { return (int)cudnnBackendDestroyDescriptor(descriptor); }
+
+/* its engines exist beside a driver alone, be it the toolkit's stub (hold_driver) */
+fm_status fm_spec_attention_candidates(const struct fm_spec_device *device, const struct fm_problem *problem,
+                                       struct fm_candidates *out, struct fm_err *err)
+{
+    static const struct fm_attention_api api = { create_any, set_any, finalize_any, destroy_any };
+    struct fm_attention_graph graph;
+    *out = (struct fm_candidates){ 0 };
+    if (!device->driver)
+        return FM_FAIL(err, FM_UNSUPPORTED, "flash attention of an absent GPU needs stubs/libcuda.so of the CUDA toolkit");
+    fm_status status = fm_attention_check(problem, err);
+    if (status != FM_OK) return status;
+    fm_attention_build(&api, problem, NULL, &graph);
+    if (graph.status) {
+        status = told(graph.at, (cudnnStatus_t)graph.status, FM_FAILED, err);
+    } else {
+        struct list l = { .device = device, .graph = graph.graph, .out = out, .compiled = true, .least_bytes = INT64_MAX };
+        status = take_list(&l, CUDNN_HEUR_MODE_A, 'A', err);
+        if (status == FM_OK && l.least_bytes > 0) status = take_list(&l, CUDNN_HEUR_MODE_FALLBACK, 'F', err);
+    }
+    fm_attention_release(&api, &graph);
+    int64_t scratch_bytes = fm_attention_scratch(problem).bytes;
+    for (uint32_t i = 0; i < out->count; i++) out->item[i].workspace_bytes = (out->item[i].workspace_bytes + 255) / 256 * 256 + scratch_bytes;
+    return status;
+}
+
 /* ---- the device ---- */
+
+/* Runtime-compiled engines are listed only where libcuda.so.1 can be loaded: the driver's, or else the toolkit's stub, of
+ * which nothing is run. Before cuDNN's first question, since it looks once. false: neither is there. */
+static bool hold_driver(void)
+{
+    static const char *const folders[] = {
+        "/usr/local/cuda/lib64/stubs", "/usr/local/cuda/targets/x86_64-linux/lib/stubs", "/usr/lib/x86_64-linux-gnu/stubs",
+    };
+    static void *held;
+    char path[512];
+    const char *home = getenv("CUDA_HOME");
+    if (!held) held = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
+    if (!held && home && snprintf(path, sizeof path, "%s/lib64/stubs/libcuda.so", home) < (int)sizeof path)
+        held = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+#ifdef FM_CUDA_STUB
+    if (!held) held = dlopen(FM_CUDA_STUB, RTLD_NOW | RTLD_GLOBAL);
+#endif
+    for (size_t i = 0; !held && i < sizeof folders / sizeof *folders; i++) {
+        (void)snprintf(path, sizeof path, "%s/libcuda.so", folders[i]);
+        held = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+    }
+    return held != NULL;
+}
 
 /* Each question for the fallback list loads the run-time compiler, looks for a driver and unloads it again, which takes most
  * of the question's time. Held open, it is loaded once. Answers are the same; without it they only take longer. */
@@ -280,6 +375,7 @@ fm_status fm_spec_device_open(const char *json, struct fm_spec_device **out, str
     *out = NULL;
     struct fm_spec_device *device = fm_calloc(1, sizeof *device);
     if (!device) return FM_FAIL(err, FM_NOMEM, "a device's description");
+    device->driver = hold_driver();
     cudnnStatus_t status = cudnnBackendCreateDescriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &device->description);
     if (status == CUDNN_STATUS_SUCCESS)
         status = cudnnBackendSetAttribute(device->description, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,

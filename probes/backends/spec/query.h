@@ -21,4 +21,8 @@ void fm_spec_cudnn_version(char *text, size_t bytes);
 fm_status fm_spec_conv_candidates(const struct fm_spec_device *device, const struct fm_spec_conv *conv,
                                   struct fm_candidates *out, struct fm_err *err) FM_MUST_USE;
 
+/* SDPA or SDPA_BWD, from sm_80 on: scratch of the graph included. FM_UNSUPPORTED with the reason, or count 0, as above. */
+fm_status fm_spec_attention_candidates(const struct fm_spec_device *device, const struct fm_problem *problem,
+                                       struct fm_candidates *out, struct fm_err *err) FM_MUST_USE;
+
 #endif
