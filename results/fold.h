@@ -101,8 +101,10 @@ void fm_result_release(struct fm_result *result);
 const cJSON *fm_result_device(const struct fm_result *result, const char *id);
 /* Why a mistrusted cell is: it did not learn, or the check did not get so far. NULL for the others. */
 const char *fm_result_mistrust(const struct fm_result_cell *cell);
-/* Planned minus counted bytes of a row that ran and whose figures are both known; false if they agree or are not known.
- * `what`: "allocated" or "reserved". A difference is a bug of fillmark. */
-bool fm_result_differs(const struct fm_result_row *row, const char **what, int64_t *planned_bytes, int64_t *counted_bytes);
+/* Planned minus counted bytes of a row that ran and whose figures are both known; false if they agree or are not known, or
+ * if the cell times its convolutions (cudnn_benchmark), whose engines no plan knows. `what`: "allocated" or "reserved". A
+ * difference is a bug of fillmark. */
+bool fm_result_differs(const struct fm_result *result, const struct fm_result_row *row, const char **what, int64_t *planned_bytes,
+                       int64_t *counted_bytes);
 
 #endif

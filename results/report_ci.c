@@ -42,7 +42,7 @@ static struct verdict judge(const struct fm_result *r, size_t index)
     const char *what;
     int64_t planned, counted;
     for (size_t i = 0; i < r->row_count; i++)
-        if (r->rows[i].cell == index && fm_result_differs(&r->rows[i], &what, &planned, &counted))
+        if (r->rows[i].cell == index && fm_result_differs(r, &r->rows[i], &what, &planned, &counted))
             return (struct verdict){ .failure = "planned and counted memory differ" };
     if (strcmp(cell->outcome, "unsupported") == 0) return (struct verdict){ .skipped = cell->reason ? cell->reason : "unsupported" };
     if (strcmp(cell->outcome, "skipped") == 0) return (struct verdict){ .skipped = cell->skipped ? cell->skipped : "left out" };

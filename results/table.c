@@ -402,7 +402,7 @@ static void put_bugs(struct table *t)
         const char *what;
         int64_t planned, counted;
         char id[SHORT_ID_CHARS + 1];
-        if (!in_section(t, row->cell) || row->superseded || !fm_result_differs(row, &what, &planned, &counted)) continue;
+        if (!in_section(t, row->cell) || row->superseded || !fm_result_differs(t->result, row, &what, &planned, &counted)) continue;
         begin_note(t);
         fm_buf_printf(t->out, "cell %s, batch %lld, %s: planned and counted memory differ by %lld bytes (%s: planned %lld, "
                       "counted %lld): this is a bug\n", short_id(cell, id), (long long)(row->val ? row->val_batch : row->batch),

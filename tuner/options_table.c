@@ -47,6 +47,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_OPTIMIZER] = { .name = "optimizer", .argument = "LIST", AXIS(FM_STRATEGY_OPTIMIZER) },
     [FM_OPTION_OPTIMIZER_FORM] = { .name = "optimizer-form", .argument = "LIST", AXIS(FM_STRATEGY_OPTIMIZER_FORM) },
     [FM_OPTION_ZERO_GRAD] = { .name = "zero-grad", .argument = "LIST", AXIS(FM_STRATEGY_ZERO_GRAD) },
+    [FM_OPTION_CUDNN_BENCHMARK] = { .name = "cudnn-benchmark", .argument = "LIST", AXIS(FM_STRATEGY_CUDNN_BENCHMARK) },
     [FM_OPTION_VAL_BATCH] = { .name = "val-batch", .argument = "LIST", AXIS(FM_STRATEGY_VAL_BATCH),
         .campaign = "same,half" },
     [FM_OPTION_LOOP] = { .name = "loop", .argument = "FORM", AXIS(FM_STRATEGY_LOOP), .single = true },

@@ -154,6 +154,12 @@ static bool does_not_fit(const struct fm_result_row *row)
     return cJSON_IsFalse(cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(row->record, "planned"), "fits"));
 }
 
+static bool is_timed(const struct fm_result_cell *cell)
+{
+    const char *value = fm_json_text(cell->strategies, "cudnn_benchmark");
+    return value && strcmp(value, "on") == 0;
+}
+
 /* what was alive at each peak, and why some cells have none */
 static void put_notes(const struct section *s)
 {
@@ -177,6 +183,9 @@ static void put_notes(const struct section *s)
             between = ", ";
         }
         fm_buf_putc(s->out, '\n');
+        if (row && is_timed(cell))
+            fm_buf_printf(s->out, "  cell %.*s: which engine is fastest is known only when they are timed: its peaks are those of the one "
+                          "that needs most\n", ID_CHARS, cell->id);
         if (row && does_not_fit(row))
             fm_buf_printf(s->out, "  cell %.*s: batch %lld does not fit: its peaks are those before the allocation that fails\n", ID_CHARS,
                           cell->id, (long long)row->batch);

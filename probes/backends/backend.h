@@ -107,6 +107,10 @@ struct fm_backend_ops {
     /* host copies of n elements of a dense storage range, for losses and tests; element order is the backend's own */
     fm_status (*read)(struct fm_backend *backend, void *host, const void *device, int64_t bytes, struct fm_err *err);
     fm_status (*write)(struct fm_backend *backend, void *device, const void *host, int64_t bytes, struct fm_err *err);
+    /* Times the candidates of a call whose bit in `valid` is 1, with the launch's workspace, which suffices for each of them.
+     * NULL: no candidates of this backend are to be timed. */
+    fm_status (*rank)(struct fm_backend *backend, const struct fm_launch *launch, uint32_t valid, struct fm_ranking *out,
+                      struct fm_err *err);
     bool channels_last;                 /* stores image-like storages channels-last (program.h) */
     /* Where segments of its memory come from, at most memory_bytes in all; one source at a time, valid until the next
      * or close. NULL: it runs on host memory, which the caller maps. */

@@ -77,6 +77,12 @@ static void range_release(void *context, uint64_t address, int64_t bytes)
     give_range(context, address);
 }
 
+static int64_t free_bytes(void *context)
+{
+    const struct fm_arithmetic_source *s = context;
+    return s->budget_bytes - s->used_bytes;
+}
+
 void fm_arithmetic_source_init(struct fm_arithmetic_source *s, int64_t budget_bytes)
 {
     *s = (struct fm_arithmetic_source){ .budget_bytes = budget_bytes };
@@ -97,6 +103,7 @@ struct fm_segment_source fm_arithmetic_source_interface(struct fm_arithmetic_sou
         .range_release = range_release,
         .range_map = range_map,
         .range_unmap = range_unmap,
+        .free_bytes = free_bytes,
         .context = s,
     };
 }

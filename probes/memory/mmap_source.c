@@ -88,6 +88,12 @@ static bool holds(void *context, uint64_t address, int64_t bytes, uint8_t value)
     return bytes == 0 || (data[0] == value && memcmp(data, data + 1, (size_t)bytes - 1) == 0);
 }
 
+static int64_t free_bytes(void *context)
+{
+    const struct fm_mmap_source *s = context;
+    return s->budget_bytes - s->used_bytes;
+}
+
 void fm_mmap_source_init(struct fm_mmap_source *s, int64_t budget_bytes)
 {
     *s = (struct fm_mmap_source){ .budget_bytes = budget_bytes };
@@ -104,6 +110,7 @@ struct fm_segment_source fm_mmap_source_interface(struct fm_mmap_source *s)
         .range_unmap = range_unmap,
         .fill = fill,
         .holds = holds,
+        .free_bytes = free_bytes,
         .context = s,
     };
 }

@@ -122,6 +122,54 @@ static fm_status take_candidate(struct fm_replay *r, const struct fm_workspace_e
     return FM_OK;
 }
 
+static int64_t bytes_of(const struct fm_workspace_entry *entry, uint32_t candidate)
+{
+    return entry->candidates.item[candidate].workspace_bytes;
+}
+
+/* those that need most come first: what is planned where no one can time them */
+static void rank_by_bytes(const struct fm_workspace_entry *entry, uint32_t valid, struct fm_ranking *out)
+{
+    for (uint32_t i = 0; i < entry->candidates.count; i++) {
+        if (!(valid >> i & 1)) continue;
+        uint32_t at = out->count++;
+        for (; at && bytes_of(entry, out->candidate[at - 1]) < bytes_of(entry, i); at--) out->candidate[at] = out->candidate[at - 1];
+        out->candidate[at] = (uint8_t)i;
+    }
+}
+
+/* Rule 40: of the candidates that free memory or the largest cached block would hold, the largest workspace is allocated
+ * once, halved until it fits; they are timed in it; then the cache is emptied. */
+static fm_status find_fastest(struct fm_replay *r, const struct fm_workspace_entry *entry, const struct fm_replay_launch *launch,
+                              struct fm_ranking *out, struct fm_err *err)
+{
+    const struct fm_segment_source *source = &r->allocator->source;
+    int64_t cached_bytes = fm_allocator_largest_free_bytes(r->allocator), most_bytes = 0;
+    int64_t room_bytes = source->free_bytes ? source->free_bytes(source->context) : INT64_MAX;
+    if (cached_bytes > room_bytes) room_bytes = cached_bytes;
+    uint32_t valid = 0, block = FM_BLOCK_NONE;
+    for (uint32_t i = 0; i < entry->candidates.count; i++) {
+        if (bytes_of(entry, i) > room_bytes) continue;
+        valid |= 1u << i;
+        if (bytes_of(entry, i) > most_bytes) most_bytes = bytes_of(entry, i);
+    }
+    fm_status status = FM_OK;
+    while (most_bytes && (status = fm_allocator_alloc(r->allocator, most_bytes, 0, &block, NULL)) == FM_OOM) most_bytes /= 2;
+    if (status != FM_OK && status != FM_OOM) return FM_FAIL(err, status, "a workspace to time convolutions in");
+    for (uint32_t i = 0; i < entry->candidates.count; i++)
+        if (bytes_of(entry, i) > most_bytes) valid &= ~(1u << i);
+    struct fm_replay_launch timed = { .call = launch->call, .workspace_bytes = most_bytes,
+                                      .workspace_address = fm_allocator_address(r->allocator, block) };
+    *out = (struct fm_ranking){ 0 };
+    status = FM_OK;
+    if (r->rank) status = r->rank(r->context, r, &timed, valid, out, err);
+    else rank_by_bytes(entry, valid, out);
+    fm_allocator_free(r->allocator, block);
+    fm_allocator_empty_cache(r->allocator);
+    if (status == FM_OK && valid && !out->count) status = FM_FAIL(err, FM_UNSUPPORTED, "none of its engines ran when they were timed");
+    return status;
+}
+
 /* what was chosen before, else the first candidate whose workspace can be allocated (rules 39, 41) */
 static fm_status choose(struct fm_replay *r, const struct fm_workspace_entry *entry, struct fm_replay_launch *launch, uint32_t *block,
                         struct fm_err *err)
@@ -131,8 +179,15 @@ static fm_status choose(struct fm_replay *r, const struct fm_workspace_entry *en
     if (*chosen) status = take_candidate(r, entry, *chosen - 1u, launch, block, NULL);
     if (status != FM_OOM) return status;
     *chosen = 0;
-    for (uint32_t i = 0; i < entry->candidates.count && status == FM_OOM; i++)
-        status = take_candidate(r, entry, i, launch, block, i + 1 == entry->candidates.count ? err : NULL);
+    struct fm_ranking order = { .count = entry->candidates.count };
+    for (uint32_t i = 0; i < order.count; i++) order.candidate[i] = (uint8_t)i;
+    if (r->program->attr[r->program->call[launch->call].attr].benchmark) {
+        status = find_fastest(r, entry, launch, &order, err);
+        if (status != FM_OK) return status;
+        status = order.count ? FM_OOM : FM_FAIL(err, FM_OOM, "no engine's workspace fits");
+    }
+    for (uint32_t i = 0; i < order.count && status == FM_OOM; i++)
+        status = take_candidate(r, entry, order.candidate[i], launch, block, i + 1 == order.count ? err : NULL);
     return status;
 }
 

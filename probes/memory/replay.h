@@ -2,7 +2,8 @@
  *
  * The planner replays over arithmetic; the worker gives a hook that executes each call at the addresses that the same
  * allocator handed out. A workspace is allocated around its call: the first candidate that fits is taken, and stays the choice
- * for its problem until it does not fit, when all are gone through again (PyTorch's cache of plans, rule 41). What a library keeps
+ * for its problem until it does not fit, when all are gone through again (PyTorch's cache of plans, rule 41). With
+ * fm_attr.benchmark they are timed first, as PyTorch does, in memory that no peak counts (rule 40). What a library keeps
  * for each thread is allocated before the first call of forward and of backward that asks for it, and stays (rule 46).
  * Peaks, and what was alive at the peak, are kept per phase group (training, validation). */
 #ifndef FM_PROBES_MEMORY_REPLAY_H
@@ -48,6 +49,10 @@ struct fm_replay {
     /* executes a call; NULL in the planner */
     fm_status (*launch)(void *context, const struct fm_replay *replay, const struct fm_replay_launch *launch,
                         struct fm_err *err);
+    /* Times candidates of a call whose problem says so (fm_attr.benchmark), in the workspace of the launch; NULL, as in the
+     * planner, which cannot know: those that need most come first. */
+    fm_status (*rank)(void *context, const struct fm_replay *replay, const struct fm_replay_launch *launch, uint32_t valid,
+                      struct fm_ranking *out, struct fm_err *err);
     void (*phase)(void *context, enum fm_phase phase);      /* NULL: not told */
     /* the loss of a micro-batch is in this storage now; NULL: not told */
     fm_status (*loss)(void *context, const struct fm_replay *replay, uint32_t storage, struct fm_err *err);

@@ -28,6 +28,9 @@ struct fm_segment_source {
     void (*fill)(void *context, uint64_t address, int64_t bytes, uint8_t value);
     bool (*holds)(void *context, uint64_t address, int64_t bytes, uint8_t value); /* every byte == value? */
 
+    /* (optional) what segments could still take; NULL: unknown */
+    int64_t (*free_bytes)(void *context);
+
     void *context; /* borrowed */
 };
 

@@ -145,7 +145,7 @@ struct fm_reply {
     struct fm_reply_state state;
 };
 
-#define FM_ANSWER_CANDIDATES 8
+#define FM_ANSWER_CANDIDATES 10
 /* in the order of the request's keys */
 struct fm_answer {
     uint64_t key;

@@ -32,9 +32,10 @@ fm_status fm_engine_workspaces(const struct fm_backend_ops *ops, struct fm_backe
 
 /* ---- hooks of the replay ---- */
 
-static fm_status launch(void *context, const struct fm_replay *replay, const struct fm_replay_launch *what, struct fm_err *err)
+/* the call as a backend runs it; its addresses are the engine's until the next */
+static fm_status launch_of(struct fm_engine *e, const struct fm_replay *replay, const struct fm_replay_launch *what, struct fm_launch *out,
+                           struct fm_err *err)
 {
-    struct fm_engine *e = context;
     struct fm_problem problem = fm_program_problem(replay->program, what->call);
     size_t n = (size_t)problem.n_out + problem.n_in;
     void **grown = fm_grow(e->address, &e->address_room, n, sizeof *grown);
@@ -44,15 +45,32 @@ static fm_status launch(void *context, const struct fm_replay *replay, const str
         uint32_t storage = problem.operand[i].storage;
         e->address[i] = storage == FM_NONE ? NULL : fm_mmap_pointer(fm_replay_address(replay, storage));
     }
-    struct fm_launch l = {
+    *out = (struct fm_launch){
         .problem = problem, .address = e->address, .workspace = fm_mmap_pointer(what->workspace_address),
         .workspace_bytes = what->workspace_bytes, .candidate = what->candidate, .seed = e->seed,
         .step = e->validating ? e->val_steps : e->train_steps,
     };
-    fm_status status = e->ops->run(e->backend, &l, err);
+    return FM_OK;
+}
+
+static fm_status launch(void *context, const struct fm_replay *replay, const struct fm_replay_launch *what, struct fm_err *err)
+{
+    struct fm_engine *e = context;
+    struct fm_launch l;
+    fm_status status = launch_of(e, replay, what, &l, err);
+    if (status == FM_OK) status = e->ops->run(e->backend, &l, err);
     if (status != FM_OK && err && err->status == FM_OK)
         return FM_FAIL(err, status, "%s: %s", replay->program->names + replay->program->call[what->call].label, fm_status_text(status));
     return status;
+}
+
+static fm_status rank(void *context, const struct fm_replay *replay, const struct fm_replay_launch *what, uint32_t valid,
+                      struct fm_ranking *out, struct fm_err *err)
+{
+    struct fm_engine *e = context;
+    struct fm_launch l;
+    fm_status status = launch_of(e, replay, what, &l, err);
+    return status == FM_OK ? e->ops->rank(e->backend, &l, valid, out, err) : status;
 }
 
 static fm_status loss(void *context, const struct fm_replay *replay, uint32_t storage, struct fm_err *err)
@@ -89,7 +107,7 @@ fm_status fm_engine_open(struct fm_engine *e, const struct fm_engine_config *con
     if (status != FM_OK) return status;
     e->ready = true;
     e->replay = (struct fm_replay){ .program = config->program, .allocator = &e->allocator, .workspaces = &e->workspaces,
-                                    .launch = launch, .loss = loss, .context = e };
+                                    .launch = launch, .rank = config->ops->rank ? rank : NULL, .loss = loss, .context = e };
     return fm_replay_init(&e->replay, err);
 }
 

@@ -1,6 +1,8 @@
 /* What several formats say alike. */
 #include "results/export_formats/rows.h"
 
+#include "results/json.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,6 +80,13 @@ void fm_note_input(const struct fm_choice *choice, struct fm_entries *out)
     }
     if (choice->input_dims) fm_entries_note(out, "measured with inputs of %s; a larger input takes more memory", text);
     else fm_entries_note(out, "input size: not recorded");
+}
+
+void fm_note_cudnn_benchmark(const struct fm_choice *choice, struct fm_entries *out)
+{
+    const char *value = fm_json_text(choice->strategies, "cudnn_benchmark");
+    if (value && strcmp(value, "on") == 0)
+        fm_entries_note(out, "%s with torch.backends.cudnn.benchmark = True in your code", choice->planned ? "planned" : "measured");
 }
 
 /* PyTorch's own default is neither: convolutions in TF32, products in fp32 */

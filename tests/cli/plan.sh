@@ -23,6 +23,17 @@ peak 178.881 --workload segformer --set input=224x224 --batch 2 --precision fp16
 peak 1603.667 --workload segformer --set variant=b2 --set input=256x256 --batch 4
 peak 1394.232 --workload segformer --set variant=b2 --set input=256x256 --batch 4 --precision fp16
 
+# TF32 and timed engines change no tensor: without a device they are planned, and where they cannot be it is said
+peak 1763.420 "${light[@]}" --precision tf32
+peak 1763.420 "${light[@]}" --cudnn-benchmark on
+for device in cpu ref; do
+    [ -x "$(dirname "$FILLMARK")/fillmark-worker-$device" ] || continue
+    wants 0 "$FILLMARK" plan --device $device "${light[@]}" --precision tf32
+    says out.txt "TF32 is of NVIDIA's tensor cores; $( [ $device = cpu ] && echo 'the cpu' || echo ref ) has fp32"
+    wants 0 "$FILLMARK" plan --device $device "${light[@]}" --cudnn-benchmark on
+    says out.txt "cudnn_benchmark is of NVIDIA's GPUs"
+done
+
 wants 0 "$FILLMARK" plan --device none --workload denseunet3d --memory 24GiB
 says out.txt "planned, nothing was run"
 # a batch that does not fit has no peaks of its own: it is said

@@ -147,6 +147,105 @@ static void one_refusal_is_retried(void **state)
     }
 }
 
+/* ---- benchmark on (rule 40) ---- */
+
+static const char *const timed_words = "denseunet3d base_channels=4 levels=2 classes=2 input=32x32x16 +cudnn_benchmark=on";
+
+/* which candidate each convolution ran with; -1 if not all the same */
+static int64_t all_chose(const char *what)
+{
+    long same = 0, convs = 0;
+    for (uint32_t i = 0; i < program.call_count; i++) {
+        enum fm_kernel kernel = (enum fm_kernel)program.call[i].kernel;
+        if (kernel != FM_K_CONV && kernel != FM_K_CONV_DGRAD && kernel != FM_K_CONV_WGRAD) continue;
+        const struct fm_workspace_entry *entry = fm_workspaces_find(&engine.workspaces, program.call[i].key);
+        convs++;
+        same += strcmp(entry->candidates.item[engine.replay.choice[i]].what, what) == 0;
+    }
+    assert_true(convs > 10);
+    return same == convs ? same : -1;
+}
+
+static fm_status only_of(const char *what, struct fm_workspaces *out)
+{
+    struct fm_err err = { 0 };
+    for (size_t i = 0; i < engine.workspaces.count; i++) {
+        struct fm_workspace_entry e = engine.workspaces.entry[i];
+        for (uint32_t k = 0; k < e.candidates.count; k++) {
+            if (strcmp(e.candidates.item[k].what, what) != 0) continue;
+            e.candidates.item[0] = e.candidates.item[k];
+            e.candidates.count = 1;
+        }
+        fm_status status = fm_workspaces_add(out, &e, &err);
+        if (status != FM_OK) return status;
+    }
+    return FM_OK;
+}
+
+/* The fastest engine is found and stays, whichever it is; what it takes is, to the byte, what a plan takes that knows it; a plan
+ * that does not know it takes no less. A later step times nothing. */
+static void the_fastest_engine_stays(void **state)
+{
+    (void)state;
+    static const struct { const char *options, *what; } rows[] = {
+        { "fast=12,idle=1", "cudnn engine 12" }, { "fast=20,idle=1", "cudnn engine 20" }, { "fast=13,idle=1", "cudnn engine 13" },
+    };
+    lower(timed_words);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct fm_workspaces known = { 0 };
+        struct fm_plan exact, bound;
+        struct fm_err err = { 0 };
+        struct fm_backend *backend = fm_fake_open(rows[i].options);
+        open_engine(backend, UNLIMITED);
+        if (execute(&engine, &err) != FM_OK) fail_msg("%s", err.text);
+        assert_true(all_chose(rows[i].what) > 0);
+        size_t before = fm_fake_size("libcudnn.so.9", "fake_cudnn_executions");
+        assert_int_equal(fm_engine_run(&engine, FM_SECTION_TRAIN, NULL, &err), FM_OK);
+        size_t step = fm_fake_size("libcudnn.so.9", "fake_cudnn_executions") - before;
+        assert_int_equal(fm_engine_run(&engine, FM_SECTION_TRAIN, NULL, &err), FM_OK);
+        assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_executions"), before + 2 * step);
+        assert_true(step > 5);
+        assert_int_equal(only_of(rows[i].what, &known), FM_OK);
+        assert_int_equal(fm_planner_run(&planner, &program, &known, UNLIMITED, &exact, &err), FM_OK);
+        same_peak(rows[i].what, &exact.train, &engine.replay.peak[0]);
+        same_peak(rows[i].what, &exact.val, &engine.replay.peak[1]);
+        assert_int_equal(fm_planner_run(&planner, &program, &engine.workspaces, UNLIMITED, &bound, &err), FM_OK);
+        assert_true(bound.train.workspace_bytes >= exact.train.workspace_bytes && bound.train.allocated_bytes >= exact.train.allocated_bytes);
+        fm_engine_close(&engine);
+        fm_backend_cuda.close(backend);
+        fm_workspaces_release(&known);
+        fm_planner_release(&planner);
+        assert_int_equal(fm_fake_int("libcuda.so.1", "fake_cuda_contexts"), 0);
+    }
+}
+
+/* with ever less memory: what is planned to fit does, and no peak passes the limit */
+static void timing_keeps_to_the_limit(void **state)
+{
+    (void)state;
+    struct fm_plan plan;
+    struct fm_err err = { 0 };
+    lower(timed_words);
+    struct fm_backend *backend = fm_fake_open("idle=1");
+    open_engine(backend, UNLIMITED);
+    assert_int_equal(fm_planner_run(&planner, &program, &engine.workspaces, UNLIMITED, &plan, &err), FM_OK);
+    int64_t peak = larger(plan.train.reserved_bytes, plan.val.reserved_bytes);
+    fm_engine_close(&engine);
+    long fitted = 0, failed = 0;
+    for (int64_t room = peak; room > peak / 3; room -= peak / 8) {
+        open_engine(backend, room);
+        err = (struct fm_err){ 0 };
+        fm_status status = execute(&engine, &err);
+        if (status != FM_OK && status != FM_OOM) fail_msg("%s", err.text);
+        assert_true(engine.replay.peak[0].reserved_bytes <= room && fm_fake_size("libcuda.so.1", "fake_cuda_used") <= (size_t)room);
+        fitted += status == FM_OK, failed += status == FM_OOM;
+        fm_engine_close(&engine);
+    }
+    assert_true(fitted > 0 && failed > 0);
+    fm_backend_cuda.close(backend);
+    fm_planner_release(&planner);
+}
+
 static int leave(void **state)
 {
     (void)state;
@@ -160,6 +259,8 @@ int main(void)
         cmocka_unit_test(planned_is_counted),
         cmocka_unit_test(a_full_gpu_is_out_of_memory),
         cmocka_unit_test(one_refusal_is_retried),
+        cmocka_unit_test(the_fastest_engine_stays),
+        cmocka_unit_test(timing_keeps_to_the_limit),
     };
     return cmocka_run_group_tests(tests, NULL, leave);
 }

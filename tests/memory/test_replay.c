@@ -182,6 +182,96 @@ static void choices_stay_until_they_do_not_fit(void **state)
     release(&p, &(struct fm_planner){ 0 }, &table);
 }
 
+struct timed { uint32_t valid; int64_t bytes; long calls; struct fm_ranking say; struct taken taken; };
+
+static fm_status note_timed_launch(void *context, const struct fm_replay *r, const struct fm_replay_launch *l, struct fm_err *err)
+{
+    return note_taken(&((struct timed *)context)->taken, r, l, err);
+}
+
+static fm_status rank_as_told(void *context, const struct fm_replay *r, const struct fm_replay_launch *l, uint32_t valid,
+                              struct fm_ranking *out, struct fm_err *err)
+{
+    struct timed *t = context;
+    (void)r, (void)err;
+    t->valid = valid;
+    t->bytes = l->workspace_bytes;
+    t->calls++;
+    *out = t->say;
+    return FM_OK;
+}
+
+/* Rule 40. Candidates of a half, 39.5 and 16 MiB, beside a weight in a segment of 2 MiB; with so much memory. */
+static void timed_in_what_fits(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t budget;             /* 512 KiB each */
+        uint32_t valid;
+        int64_t timed;              /* bytes */
+        struct fm_ranking say;
+        int64_t taken;
+    } rows[] = {
+        { 400, 7, 79 * MIB / 2, { 3, { 2, 1, 0 } }, 16 * MIB },
+        { 400, 7, 79 * MIB / 2, { 3, { 1, 0, 2 } }, 79 * MIB / 2 },
+        /* 39.5 MiB are free, but a segment of them takes 40: halved */
+        { 83, 5, 79 * MIB / 4, { 2, { 2, 0 } }, 16 * MIB },
+        { 60, 5, 16 * MIB, { 2, { 0, 2 } }, MIB / 2 },
+        /* the fastest does not fit: the next */
+        { 60, 5, 16 * MIB, { 3, { 1, 2, 0 } }, 16 * MIB },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct fm_program p = { 0 };
+        struct fm_workspaces table = { 0 };
+        struct fm_arithmetic_source source;
+        struct fm_allocator allocator;
+        struct fm_err err = { 0 };
+        struct timed timed = { .say = rows[i].say };
+        struct fm_attr attr = { .benchmark = 1 };
+        fm_program_begin(&p, FM_SECTION_INIT);
+        uint32_t w = alloc(&p, "weight", FM_STORAGE_PARAMETER, 64 * 4);
+        fm_program_begin(&p, FM_SECTION_TRAIN_FIRST);
+        struct fm_operand o = { .storage = w, .ndim = 2, .size = { 8, 8 }, .stride = { 8, 1 } };
+        struct fm_call c = { .kernel = FM_K_MATMUL, .n_out = 1, .n_in = 2, .attr = fm_program_attr(&p, &attr) };
+        uint64_t key = 0;
+        for (int k = 0; k < 3; k++) {
+            uint32_t index = fm_program_call(&p, &c, (struct fm_operand[]){ o, o, o });
+            key = p.call[index].key;
+        }
+        finish(&p);
+        struct fm_workspace_entry e = entry_of(key, 3, (int64_t[]){ MIB / 2, 79 * MIB / 2, 16 * MIB });
+        assert_int_equal(fm_workspaces_add(&table, &e, &err), FM_OK);
+        fm_arithmetic_source_init(&source, rows[i].budget * MIB / 2);
+        struct fm_allocator_config config = fm_allocator_config_default();
+        assert_int_equal(fm_allocator_init(&allocator, &config, fm_arithmetic_source_interface(&source), &err), FM_OK);
+        struct fm_replay r = { .program = &p, .allocator = &allocator, .workspaces = &table, .launch = note_timed_launch,
+                               .rank = rank_as_told, .context = &timed };
+        assert_int_equal(fm_replay_init(&r, &err), FM_OK);
+        assert_int_equal(fm_replay_section(&r, FM_SECTION_INIT, &err), FM_OK);
+        assert_int_equal(fm_replay_section(&r, FM_SECTION_TRAIN_FIRST, &err), FM_OK);
+        /* once, and what was only for timing is in no peak */
+        assert_int_equal(timed.calls, 1);
+        assert_int_equal(timed.valid, rows[i].valid);
+        assert_true(timed.bytes == rows[i].timed);
+        for (size_t k = 0; k < 3; k++) assert_true(timed.taken.bytes[k] == rows[i].taken);
+        assert_true(r.peak[0].workspace_bytes == rows[i].taken && r.peak[0].allocated_bytes <= rows[i].taken + MIB);
+        assert_true(r.peak[0].reserved_bytes <= rows[i].taken + 4 * MIB);
+        fm_replay_release(&r);
+        /* nothing ran: told as that */
+        timed = (struct timed){ .calls = 0 };
+        fm_allocator_clear(&allocator);
+        struct fm_replay none = { .program = &p, .allocator = &allocator, .workspaces = &table, .launch = note_timed_launch,
+                                  .rank = rank_as_told, .context = &timed };
+        assert_int_equal(fm_replay_init(&none, &err), FM_OK);
+        assert_int_equal(fm_replay_section(&none, FM_SECTION_INIT, &err), FM_OK);
+        assert_int_equal(fm_replay_section(&none, FM_SECTION_TRAIN_FIRST, &err), FM_UNSUPPORTED);
+        fm_replay_release(&none);
+        fm_allocator_release(&allocator);
+        fm_arithmetic_source_release(&source);
+        release(&p, &(struct fm_planner){ 0 }, &table);
+    }
+}
+
 static void answers_that_are_none(void **state)
 {
     (void)state;
@@ -331,6 +421,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(peaks_by_arithmetic),           cmocka_unit_test(workspaces_retreat),
         cmocka_unit_test(choices_stay_until_they_do_not_fit),
+        cmocka_unit_test(timed_in_what_fits),
         cmocka_unit_test(answers_that_are_none),         cmocka_unit_test(settled_when_everyone_is_home),
         cmocka_unit_test(at_least_so_many_steps),        cmocka_unit_test(known_states_are_left_out),
     };

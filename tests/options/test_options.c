@@ -57,7 +57,7 @@ static void test_good(void **state)
         { "run",
           "workload=denseunet3d,segformer precision=fp32,bf16 checkpoint=none,blocks channels=1,1/2 "
           "val-batch=same,half "
-          "accumulate=1 optimizer-form=foreach zero-grad=none loop=loader accounting=eager device=all memory=auto "
+          "accumulate=1 optimizer-form=foreach zero-grad=none cudnn-benchmark=off loop=loader accounting=eager device=all memory=auto "
           "threads=auto search=plan max-batch=none time-budget=180s deadline=120s launches=3 seed=1 -optimizer -out "
           "-resume -json -poison -only -batch set.denseunet3d.input=32x32x32 -set.denseunet3d.classes" },
         { "plan", "batch=none precision=fp32,bf16" },

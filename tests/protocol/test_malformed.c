@@ -200,7 +200,7 @@ static const struct change bad_replies[] = {
     { answers_line, "\"gemm\"", "5", "answers[0].candidates[0].what: not a text" },
     { answers_line, "\"gemm\"", "\"0123456789012345678901234567890123456789012345678\"",
       "answers[0].candidates[0].what: a text of 49" },
-    { answers_line, "[{\"bytes\":5,\"what\":\"gemm\"}]", "[1,2,3,4,5,6,7,8,9]", "answers[0].candidates: 9 items" },
+    { answers_line, "[{\"bytes\":5,\"what\":\"gemm\"}]", "[1,2,3,4,5,6,7,8,9,10,11]", "answers[0].candidates: 11 items" },
     { answers_line, "\"ok\"", "\"oom_host\"", "answers: a field that" },
     { answers_line, "\"unsupported\":false,", "", "answers[0].unsupported: missing" },
     { device_line, "\"id\":\"cpu\",", "", "device.id: missing" },

@@ -134,7 +134,7 @@ class Run:
 
 
 def attempt(cell, batch, options):
-    torch.backends.cudnn.benchmark = options["benchmark"]
+    torch.backends.cudnn.benchmark = options["benchmark"] or cell["strategies"].get("cudnn_benchmark") == "on"
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = cell["strategies"]["precision"] == "tf32"
     device = options["device"]
     if device == "cuda" and options["memory_bytes"]:

@@ -262,7 +262,7 @@ static void test_campaign(void **state)
     assert_int_equal(point_of(r, 0, 8)->peak_hi_bytes, 1792 * MIB);
     assert_int_equal(point_of(r, 0, 8)->planned_peak_bytes, 1792 * MIB);
     for (size_t i = 0; i < r->row_count; i++)
-        if (fm_result_differs(&r->rows[i], &what, &planned, &counted)) {
+        if (fm_result_differs(r, &r->rows[i], &what, &planned, &counted)) {
             differences++;
             assert_int_equal(counted - planned, 4096);
         }

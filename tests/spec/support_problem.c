@@ -51,5 +51,6 @@ void fm_test_conv_problem(const struct fm_test_conv *c, struct fm_test_problem *
     out->attr.groups = c->groups;
     out->attr.transposed = c->transposed;
     out->attr.tf32 = c->tf32;
+    out->attr.benchmark = c->benchmark;
     out->problem = (struct fm_problem){ c->kernel, 1, 2, out->operand, &out->attr };
 }

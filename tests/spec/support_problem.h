@@ -8,7 +8,7 @@ struct fm_test_conv {
     enum fm_kernel kernel;
     enum fm_dtype dtype;
     int dims;                           /* spatial */
-    bool channels_last, transposed, tf32;
+    bool channels_last, transposed, tf32, benchmark;
     int64_t batch, in, out, size[3];    /* of the operation's own input */
     int32_t kernel_size, stride, padding, dilation, groups;
 };

@@ -202,6 +202,40 @@ static void answers_are_ordered_and_repeatable(void **state)
     assert_int_equal(fm_memory_live, 0);
 }
 
+/* What would be timed: the first ones whatever they need, with all that would be gone through without timing but those that a
+ * smaller one stands for, and the least of all. */
+static void candidates_to_be_timed(void **state)
+{
+    (void)state;
+    struct fm_backend *backend = open_for("h100");
+    long more = 0;
+    for (int i = 0; i < 60; i++) {
+        struct fm_test_conv conv = random_conv();
+        struct fm_test_problem p;
+        struct fm_candidates off, on;
+        fm_test_conv_problem(&conv, &p);
+        fm_status status = fm_backend_spec.candidates(backend, &p.problem, &off, NULL);
+        p.attr.benchmark = 1;
+        assert_int_equal(fm_backend_spec.candidates(backend, &p.problem, &on, NULL), status);
+        if (status != FM_OK || !off.count) {
+            assert_int_equal(on.count, off.count);
+            continue;
+        }
+        assert_true(on.count >= off.count && on.count <= FM_MAX_CANDIDATES);
+        assert_memory_equal(&on.item[0], &off.item[0], sizeof on.item[0]);
+        int64_t least = INT64_MAX;
+        for (uint32_t k = 0; k < on.count; k++) {
+            if (on.item[k].workspace_bytes < least) least = on.item[k].workspace_bytes;
+            for (uint32_t j = 0; j < k; j++) assert_string_not_equal(on.item[j].what, on.item[k].what);
+        }
+        assert_true(least == off.item[off.count - 1].workspace_bytes);
+        more += on.count > off.count;
+    }
+    assert_true(more > 20);
+    fm_backend_spec.close(backend);
+    assert_int_equal(fm_memory_live, 0);
+}
+
 /* the three problems of one convolution name the same three tensors, and these make a convolution */
 static void roles_agree_between_passes(void **state)
 {
@@ -336,6 +370,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_answers),
         cmocka_unit_test(answers_are_ordered_and_repeatable),
+        cmocka_unit_test(candidates_to_be_timed),
         cmocka_unit_test(roles_agree_between_passes),
         cmocka_unit_test(formats_are_recognised_as_torch_does),
         cmocka_unit_test(depthwise_goes_past_cudnn),

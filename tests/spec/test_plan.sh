@@ -80,6 +80,9 @@ wants 0 "$FILLMARK" plan --device t4 --precision tf32 "${small[@]}"
 says out.txt "TF32 needs compute capability 8.0; this is sm_75"
 wants 0 "$FILLMARK" plan --device rtx4090 --precision fp32,tf32 "${small[@]}"
 says out.txt "tf32"
+# which engine is fastest no plan knows: it takes what needs most, and says so
+wants 0 "$FILLMARK" plan --device rtx4090 --precision fp16 --cudnn-benchmark off,on "${small[@]}"
+says out.txt "which engine is fastest is known only when they are timed"
 wants 0 "$FILLMARK" plan --device v100-32g "${small[@]}"
 says out.txt "for sm_70 one up to 9.10 with CUDA 12 does"
 

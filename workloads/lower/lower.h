@@ -30,6 +30,7 @@ struct fm_policy {
     enum fm_dtype autocast;         /* F16 or BF16; equal to base: no autocast */
     bool loss_scaler;               /* GradScaler, for f16 */
     bool tf32;                      /* convolutions and products of f32 may use TF32 tensor cores */
+    bool cudnn_benchmark;           /* convolutions by the fastest engine, timed, instead of the first */
     const uint8_t *checkpoint;      /* per block of the training body: 1 = recompute it; NULL: none */
     uint32_t accumulate;            /* forward-backward passes a step, at least 1 */
     struct fm_optimizer optimizer;

@@ -44,9 +44,10 @@ void record_operands(struct lower *l, enum fm_kernel kernel, const struct fm_att
     if (failed(l)) return;
     struct fm_call call = { .kernel = (uint16_t)kernel, .n_out = n_out, .n_in = n_in, .label = l->label };
     struct fm_attr own = { 0 };
-    if (is_product(kernel) && l->policy->tf32 && operand[n_out].dtype == FM_F32) {
+    if (is_product(kernel)) {
         if (attr) own = *attr;
-        own.tf32 = 1;
+        own.tf32 = l->policy->tf32 && operand[n_out].dtype == FM_F32;
+        own.benchmark = l->policy->cudnn_benchmark && kernel != FM_K_MATMUL;
         attr = &own;
     }
     if (attr) call.attr = fm_program_attr(l->program, attr);

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FM_MAX_CANDIDATES 8
+#define FM_MAX_CANDIDATES 10            /* what PyTorch times with cudnn.benchmark */
 
 struct fm_candidate {
     int64_t workspace_bytes;
@@ -25,6 +25,9 @@ struct fm_candidates {
     int64_t kept_bytes;
     struct fm_candidate item[FM_MAX_CANDIDATES];
 };
+
+/* candidates of one problem, the fastest first */
+struct fm_ranking { uint32_t count; uint8_t candidate[FM_MAX_CANDIDATES]; };
 
 /* What a device answered, by problem key. Owns its entries; pointers stay valid until it changes. */
 struct fm_workspaces {

@@ -68,7 +68,7 @@ struct fm_attr {
     int32_t groups;                                 /* conv, group norm */
     uint8_t transposed, mode, dim, amsgrad, decoupled, nesterov;
     uint8_t tf32;                                   /* conv, matmul of f32: tensor cores may round operands to TF32 */
-    uint8_t reserved;
+    uint8_t benchmark;                              /* conv: the implementation that is fastest is taken (rule 40) */
     double alpha, beta;                             /* by kernel; Adam: beta1, beta2 */
     double eps, momentum;
     double lr, weight_decay;

@@ -91,6 +91,7 @@ static void write_attr(const struct fm_attr *a, struct fm_buf *out)
     write_int(out, "decoupled", a->decoupled);
     write_int(out, "nesterov", a->nesterov);
     write_int(out, "tf32", a->tf32);
+    write_int(out, "benchmark", a->benchmark);
     write_real(out, "alpha", a->alpha);
     write_real(out, "beta", a->beta);
     write_real(out, "eps", a->eps);

@@ -95,10 +95,17 @@ uint64_t fm_cell_model_id(const struct fm_cell *cell)
     return hash;
 }
 
+/* A strategy that came later than recorded runs is only in the ids of cells that use it, so that the others keep theirs. */
+static bool in_ids(const struct fm_cell *cell, int strategy)
+{
+    return strategy != FM_STRATEGY_CUDNN_BENCHMARK || strcmp(cell->value[strategy], fm_strategies[strategy]->text) != 0;
+}
+
 uint64_t fm_cell_id(const struct fm_cell *cell)
 {
     uint64_t hash = hash_settings(cell, FM_HASH_INIT, true);
-    for (int i = 0; i < FM_STRATEGY_COUNT; i++) hash = fm_hash_text(hash, cell->value[i]);
+    for (int i = 0; i < FM_STRATEGY_COUNT; i++)
+        if (in_ids(cell, i)) hash = fm_hash_text(hash, cell->value[i]);
     return hash;
 }
 
@@ -106,7 +113,7 @@ uint64_t fm_cell_train_id(const struct fm_cell *cell)
 {
     uint64_t hash = hash_settings(cell, FM_HASH_INIT, false);
     for (int i = 0; i < FM_STRATEGY_COUNT; i++)
-        if (i != FM_STRATEGY_VAL_BATCH) hash = fm_hash_text(hash, cell->value[i]);
+        if (i != FM_STRATEGY_VAL_BATCH && in_ids(cell, i)) hash = fm_hash_text(hash, cell->value[i]);
     return hash;
 }
 

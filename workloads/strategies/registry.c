@@ -10,7 +10,8 @@ const struct fm_strategy *const fm_strategies[FM_STRATEGY_COUNT] = {
     [FM_STRATEGY_MEMORY_FORMAT] = &fm_strategy_memory_format, [FM_STRATEGY_ATTENTION] = &fm_strategy_attention,
     [FM_STRATEGY_OPTIMIZER] = &fm_strategy_optimizer, [FM_STRATEGY_OPTIMIZER_FORM] = &fm_strategy_optimizer_form,
     [FM_STRATEGY_ACCUMULATE] = &fm_strategy_accumulate, [FM_STRATEGY_CHECKPOINT] = &fm_strategy_checkpoint,
-    [FM_STRATEGY_ZERO_GRAD] = &fm_strategy_zero_grad, [FM_STRATEGY_VAL_BATCH] = &fm_strategy_val_batch,
+    [FM_STRATEGY_ZERO_GRAD] = &fm_strategy_zero_grad,
+    [FM_STRATEGY_CUDNN_BENCHMARK] = &fm_strategy_cudnn_benchmark, [FM_STRATEGY_VAL_BATCH] = &fm_strategy_val_batch,
     [FM_STRATEGY_LOOP] = &fm_strategy_loop, [FM_STRATEGY_ACCOUNTING] = &fm_strategy_accounting,
 };
 

@@ -137,6 +137,7 @@ static fm_status cpu_candidates(struct fm_backend *backend, const struct fm_prob
     struct fm_problem physical;
     *out = (struct fm_candidates){ 0 };
     if (problem->attr->tf32) return FM_FAIL(err, FM_UNSUPPORTED, "TF32 is of NVIDIA's tensor cores; the cpu has fp32");
+    if (problem->attr->benchmark) return FM_FAIL(err, FM_UNSUPPORTED, "cudnn_benchmark is of NVIDIA's GPUs; the cpu times no implementations");
     claim_threads(backend);
     fm_status status = resolve(backend, problem, &physical, err);
     if (status != FM_OK || is_empty(&physical)) return status;

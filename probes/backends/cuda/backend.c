@@ -125,7 +125,7 @@ static fm_status run_conv(struct fm_backend *b, const struct fm_launch *l, struc
 {
     const struct fm_problem *p = &l->problem;
     struct fm_cuda_conv_run run = { .problem = *p, .data = b->data, .workspace = l->workspace,
-                                    .workspace_bytes = l->workspace_bytes };
+                                    .workspace_bytes = l->workspace_bytes, .candidate = l->candidate };
     fm_status status = fm_cuda_conv_execute(b->conv, &run, err);
     bool bias = p->kernel == FM_K_CONV && p->n_in > 2 && b->data[3];
     return status == FM_OK && bias ? add_bias(b, p, b->data, err) : status;
@@ -140,7 +140,8 @@ static fm_status run_matmul(struct fm_backend *b, const struct fm_launch *l, str
     return status == FM_OK && !added && b->data[3] ? add_bias(b, &l->problem, b->data, err) : status;
 }
 
-static fm_status cuda_run(struct fm_backend *b, const struct fm_launch *l, struct fm_err *err)
+/* the addresses of a call's operands, with their offsets, into b->data */
+static fm_status resolve(struct fm_backend *b, const struct fm_launch *l, struct fm_err *err)
 {
     const struct fm_problem *p = &l->problem;
     uint32_t count = p->n_out + p->n_in;
@@ -155,6 +156,14 @@ static fm_status cuda_run(struct fm_backend *b, const struct fm_launch *l, struc
         bool absent = o->storage == FM_NONE || !l->address[i];
         b->data[i] = absent ? NULL : (char *)l->address[i] + o->offset * fm_dtype_bytes((enum fm_dtype)o->dtype);
     }
+    return FM_OK;
+}
+
+static fm_status cuda_run(struct fm_backend *b, const struct fm_launch *l, struct fm_err *err)
+{
+    const struct fm_problem *p = &l->problem;
+    fm_status status = resolve(b, l, err);
+    if (status != FM_OK) return status;
     bool conv = by_cudnn(p), library = conv || p->kernel == FM_K_MATMUL;
     if (library && is_empty(p)) return FM_OK;
     if (conv) return run_conv(b, l, err);
@@ -162,6 +171,16 @@ static fm_status cuda_run(struct fm_backend *b, const struct fm_launch *l, struc
     struct fm_cuda_call call = { .problem = *p, .data = b->data, .workspace = l->workspace, .workspace_bytes = l->workspace_bytes,
                                  .seed = l->seed, .step = l->step };
     return launch_own(b, &call, err);
+}
+
+static fm_status cuda_rank(struct fm_backend *b, const struct fm_launch *l, uint32_t valid, struct fm_ranking *out, struct fm_err *err)
+{
+    *out = (struct fm_ranking){ 0 };
+    fm_status status = resolve(b, l, err);
+    if (status != FM_OK || !by_cudnn(&l->problem) || is_empty(&l->problem)) return status;
+    struct fm_cuda_conv_run run = { .problem = l->problem, .data = b->data, .workspace = l->workspace,
+                                    .workspace_bytes = l->workspace_bytes };
+    return fm_cuda_conv_rank(b->conv, &run, valid, out, err);
 }
 
 /* ---- memory and time ---- */
@@ -205,6 +224,7 @@ const struct fm_backend_ops fm_backend_cuda = {
     .info = cuda_info,
     .candidates = cuda_candidates,
     .run = cuda_run,
+    .rank = cuda_rank,
     .synchronize = cuda_synchronize,
     .read = cuda_read,
     .write = cuda_write,

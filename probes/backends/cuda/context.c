@@ -156,7 +156,7 @@ void fm_cuda_release(struct fm_cuda *c)
     /* a device that died answers no call, and may answer none ever */
     if (c->context && !c->dead[0]) {
         const struct fm_cu_api *cu = &c->lib.cu;
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < FM_CUDA_EVENTS; i++)
             if (c->event[i]) (void)cu->event_destroy(c->event[i]);
         if (c->stream) (void)cu->stream_destroy(c->stream);
         (void)cu->context_release(c->device);
@@ -179,7 +179,7 @@ fm_status fm_cuda_use(struct fm_cuda *c, struct fm_err *err)
     FM_TRY(fm_cuda_result(c, result, "making a context", err));
     FM_TRY(fm_cuda_result(c, cu->context_set(c->context), "entering a context", err));
     FM_TRY(fm_cuda_result(c, cu->stream_create(&c->stream, FM_CU_STREAM_NON_BLOCKING), "making a stream", err));
-    for (int i = 0; i < 2; i++) FM_TRY(fm_cuda_result(c, cu->event_create(&c->event[i], 0), "making an event", err));
+    for (int i = 0; i < FM_CUDA_EVENTS; i++) FM_TRY(fm_cuda_result(c, cu->event_create(&c->event[i], 0), "making an event", err));
 out:
     return status;
 }
@@ -278,10 +278,16 @@ static bool holds(void *context, uint64_t address, int64_t bytes, uint8_t value)
     return true;
 }
 
+static int64_t free_bytes(void *context)
+{
+    const struct fm_cuda *c = context;
+    return c->budget_bytes - c->used_bytes;
+}
+
 struct fm_segment_source fm_cuda_source(struct fm_cuda *c, int64_t memory_bytes)
 {
     c->budget_bytes = memory_bytes;
     c->used_bytes = 0;
-    return (struct fm_segment_source){ .segment_alloc = segment_alloc, .segment_free = segment_free, .fill = fill, .holds = holds,
+    return (struct fm_segment_source){ .segment_alloc = segment_alloc, .segment_free = segment_free, .fill = fill, .holds = holds, .free_bytes = free_bytes,
                                        .context = c };
 }

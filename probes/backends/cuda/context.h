@@ -16,6 +16,8 @@
 
 #include <stdint.h>
 
+#define FM_CUDA_EVENTS 4
+
 struct fm_cuda {
     struct fm_cuda_libraries lib;
     int ordinal, device;                /* ordinal among those that CUDA_VISIBLE_DEVICES shows; CUDA's handle */
@@ -27,7 +29,7 @@ struct fm_cuda {
     int64_t total_bytes;
     struct CUctx_st *context;           /* NULL until it is used */
     struct CUstream_st *stream;
-    struct CUevent_st *event[2];        /* around what is timed */
+    struct CUevent_st *event[FM_CUDA_EVENTS];   /* around what is timed; the last two around single calls within it */
     char dead[240];                     /* why nothing works any more; "" while it does */
     int64_t budget_bytes, used_bytes;   /* of the source */
 };

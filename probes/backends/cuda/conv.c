@@ -339,7 +339,7 @@ static bool wanted(const struct fm_cuda_conv *v, const struct shape *s, uint32_t
     return !((fp32 || wrong_tf32) && notes >> FM_CUDNN_NOTE_TENSOR_CORE & 1);
 }
 
-/* keeps a configuration if it builds and needs less workspace than all before it */
+/* keeps a configuration if it builds and needs less workspace than all before it, or is to be timed */
 static void consider(struct build *b, const struct shape *s, fm_cudnn_descriptor config)
 {
     struct fm_cuda_conv *v = b->conv;
@@ -348,7 +348,11 @@ static void consider(struct build *b, const struct shape *s, fm_cudnn_descriptor
     int64_t engine = -1;
     uint32_t notes = 0;
     bool good = notes_of(&v->cuda->lib.cudnn, config, &engine, &notes) && wanted(v, s, notes) && build_plan(v, &c) == 0;
-    if (good) good = !e->count || c.workspace_bytes < e->item[e->count - 1].workspace_bytes;
+    int64_t least_bytes = INT64_MAX;
+    for (uint32_t i = 0; i < e->count; i++)
+        if (e->item[i].workspace_bytes < least_bytes) least_bytes = e->item[i].workspace_bytes;
+    /* to be timed are the first ones, whatever they need */
+    if (good) good = c.workspace_bytes < least_bytes || (s->attr->benchmark && e->count < FM_MAX_CANDIDATES);
     if (!good) {
         drop(v, &c.plan);
         drop(v, &c.config);
@@ -496,8 +500,12 @@ fm_status fm_cuda_conv_execute(struct fm_cuda_conv *v, const struct fm_cuda_conv
     FM_TRY(entry_of(v, run, &s, &e, err));
     int last = 0;
     bool tried = false;
-    for (uint32_t i = 0; i < e->count; i++) {
-        if (e->item[i].workspace_bytes > run->workspace_bytes) continue;
+    for (uint32_t k = 0; k <= e->count; k++) {
+        /* the one that was chosen; the lists of other alignments of pointers may be others */
+        uint32_t i = k ? k - 1 : run->candidate;
+        if (i >= e->count || (k && i == run->candidate)) continue;
+        int64_t bytes = e->item[i].workspace_bytes;
+        if (k ? bytes > run->workspace_bytes : bytes != run->workspace_bytes) continue;
         tried = true;
         last = execute(v, run, &s, &e->item[i]);
         if (last / 1000 != 3) break;
@@ -506,6 +514,56 @@ fm_status fm_cuda_conv_execute(struct fm_cuda_conv *v, const struct fm_cuda_conv
         return FM_FAIL(err, FM_UNSUPPORTED, "%s: no engine runs in %lld bytes of workspace at these addresses",
                        fm_kernel_name(run->problem.kernel), (long long)run->workspace_bytes);
     status = check(v, last, fm_kernel_name(run->problem.kernel), err);
+out:
+    return status;
+}
+
+/* ---- timing ---- */
+
+/* milliseconds of one call after another one; negative: it does not run */
+static fm_status time_one(struct fm_cuda_conv *v, const struct fm_cuda_conv_run *run, const struct shape *s, const struct config *c,
+                          float *ms, struct fm_err *err)
+{
+    const struct fm_cu_api *cu = &v->cuda->lib.cu;
+    struct CUevent_st *begin = v->cuda->event[2], *end = v->cuda->event[3];
+    fm_status status = FM_OK;
+    *ms = -1;
+    if (execute(v, run, s, c) != 0) return fm_cuda_alive(v->cuda, "timing an engine", err);
+    FM_TRY(fm_cuda_synchronize(v->cuda, err));
+    FM_TRY(fm_cuda_result(v->cuda, cu->event_record(begin, v->cuda->stream), "timing an engine", err));
+    if (execute(v, run, s, c) != 0) return fm_cuda_alive(v->cuda, "timing an engine", err);
+    FM_TRY(fm_cuda_result(v->cuda, cu->event_record(end, v->cuda->stream), "timing an engine", err));
+    FM_TRY(fm_cuda_result(v->cuda, cu->event_synchronize(end), "timing an engine", err));
+    FM_TRY(fm_cuda_result(v->cuda, cu->event_elapsed(ms, begin, end), "timing an engine", err));
+out:
+    return status;
+}
+
+fm_status fm_cuda_conv_rank(struct fm_cuda_conv *v, const struct fm_cuda_conv_run *run, uint32_t valid, struct fm_ranking *out,
+                            struct fm_err *err)
+{
+    struct shape s;
+    struct entry *e = NULL;
+    float ms[FM_MAX_CANDIDATES];
+    fm_status status;
+    out->count = 0;
+    FM_TRY(shape_of(&run->problem, &s, err));
+    FM_TRY(check_version(v, &s, err));
+    FM_TRY(need_handle(v, err));
+    FM_TRY(entry_of(v, run, &s, &e, err));
+    for (uint32_t i = 0; i < e->count; i++) {
+        float took;
+        if (!(valid >> i & 1) || e->item[i].workspace_bytes > run->workspace_bytes) continue;
+        FM_TRY(time_one(v, run, &s, &e->item[i], &took, err));
+        if (took < 0) continue;
+        uint32_t at = out->count++;
+        for (; at && ms[at - 1] > took; at--) {
+            ms[at] = ms[at - 1];
+            out->candidate[at] = out->candidate[at - 1];
+        }
+        ms[at] = took;
+        out->candidate[at] = (uint8_t)i;
+    }
 out:
     return status;
 }

@@ -8,6 +8,9 @@
  * These are the candidates, at most FM_MAX_CANDIDATES: the first ones and the least one. They are built here, and one
  * that then refuses to run makes way for the next that needs no more workspace.
  *
+ * With benchmark on the first ones are all candidates, whatever they need, and the fastest is looked for
+ * (fm_cuda_conv_rank).
+ *
  * Asking makes no context where cuDNN can describe the device without one (9.8 and later were tried without a GPU). */
 #ifndef FM_PROBES_BACKENDS_CUDA_CONV_H
 #define FM_PROBES_BACKENDS_CUDA_CONV_H
@@ -31,7 +34,13 @@ struct fm_cuda_conv_run {
     void *const *data;              /* first elements of y, x, w as the kernel has them; a bias is not added here */
     void *workspace;
     int64_t workspace_bytes;
+    uint32_t candidate;
 };
 fm_status fm_cuda_conv_execute(struct fm_cuda_conv *conv, const struct fm_cuda_conv_run *run, struct fm_err *err) FM_MUST_USE;
+
+/* Times the candidates whose bit in `valid` is 1, each once after a first call, as PyTorch does with benchmark on (rule 40):
+ * the fastest first; those that do not run are left out. */
+fm_status fm_cuda_conv_rank(struct fm_cuda_conv *conv, const struct fm_cuda_conv_run *run, uint32_t valid, struct fm_ranking *out,
+                            struct fm_err *err) FM_MUST_USE;
 
 #endif

@@ -154,6 +154,7 @@ static fm_status ref_candidates(struct fm_backend *backend, const struct fm_prob
     *out = (struct fm_candidates){ 0 };
     /* run would give fp32's values for it: a row that says tf32 would not have been */
     if (problem->attr->tf32) return FM_FAIL(err, FM_UNSUPPORTED, "TF32 is of NVIDIA's tensor cores; ref has fp32");
+    if (problem->attr->benchmark) return FM_FAIL(err, FM_UNSUPPORTED, "cudnn_benchmark is of NVIDIA's GPUs; ref has one implementation");
     return check(problem, err);
 }
 

@@ -22,6 +22,7 @@ void fm_spec_conv(const struct fm_problem *p, struct fm_spec_conv *out)
     const struct fm_operand *x = a, *w = b, *y = result;
     bool transposed = p->attr->transposed;
     *out = (struct fm_spec_conv){ .dtype = (enum fm_dtype)a->dtype, .dims = a->ndim };
+    out->benchmark = p->attr->benchmark;
     out->fp32 = out->dtype == FM_F32 && !p->attr->tf32;
     switch (p->kernel) {
     case FM_K_CONV_DGRAD:           /* dx from g, w */

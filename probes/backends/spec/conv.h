@@ -14,6 +14,7 @@ struct fm_spec_conv {
     enum fm_dtype dtype;
     int dims;                           /* 4 or 5 */
     bool channels_last;
+    bool benchmark;                     /* all that would be timed are wanted */
     bool fp32;                          /* of f32, without TF32 */
     int64_t x[5], w[5], y[5];           /* sizes: input side, weight (out, in / groups, ...), output side */
     int64_t x_stride[5], w_stride[5], y_stride[5];
