@@ -219,6 +219,90 @@ static void check_case(const char *name)
     fm_program_release(&program);
 }
 
+/* ---- layouts ---- */
+
+#define LAYOUTS_BYTES 8192
+
+/* how the image-like result lies that a call writes first: tests/reference/fake_device.py, layout_of; '-' otherwise */
+static char layout_of(const struct fm_operand *o)
+{
+    int64_t next = 1, last = o->ndim > 1 ? o->size[1] : 0;
+    bool contiguous = true, channels_last = o->ndim > 3 && (o->size[1] == 1 || o->stride[1] == 1);
+    if (o->ndim < 4) return '-';
+    for (int d = o->ndim - 1; d >= 0; d--) {
+        contiguous = contiguous && (o->size[d] == 1 || o->stride[d] == next);
+        next *= o->size[d];
+        if (d == 1) continue;
+        channels_last = channels_last && (o->size[d] == 1 || o->stride[d] == last);
+        last *= o->size[d];
+    }
+    return "oclb"[contiguous + 2 * channels_last];
+}
+
+/* by order of birth: of the first call that writes the storage */
+static size_t layouts_of(const struct fm_program *p, char out[LAYOUTS_BYTES])
+{
+    size_t births = 0, *birth = fm_calloc(p->storage_count + 1, sizeof *birth);
+    assert_non_null(birth);
+    for (size_t i = 0; i < p->section[FM_SECTION_VAL_EXIT]; i++) {
+        const struct fm_instr *instr = &p->instr[i];
+        if (instr->kind == FM_MOVE) birth[instr->a] = birth[instr->b];
+        if (instr->kind == FM_ALLOC) {
+            assert_true(births < LAYOUTS_BYTES);
+            out[births++] = 0;
+            birth[instr->a] = births;
+        }
+        if (instr->kind != FM_CALL) continue;
+        const struct fm_call *call = &p->call[instr->a];
+        for (uint32_t k = 0; k < call->n_out; k++) {
+            const struct fm_operand *o = &p->operand[call->operand + k];
+            if (o->storage == FM_NONE || !birth[o->storage] || out[birth[o->storage] - 1]) continue;
+            /* fake tensors make this one contiguous by a rule of the compiler's decompositions, not of the kernel */
+            bool other = call->kernel == FM_K_INTERPOLATE && o->size[1] < 16;
+            out[birth[o->storage] - 1] = other ? '-' : layout_of(o);
+        }
+    }
+    fm_free(birth);
+    return births;
+}
+
+/* Strides decide what kernels copy (rule 42), which no event shows: so they are compared too, where both sides see an image. */
+static void check_layouts(const char *name, const char *torch, size_t *compared)
+{
+    static char ours[LAYOUTS_BYTES];
+    struct events events = { 0 };
+    struct fm_program program = { 0 };
+    read_torch(name, &events);
+    torch_case_lower(&events.options, &program);
+    size_t births = layouts_of(&program, ours);
+    for (size_t i = 0; i < births && i < strcspn(torch, "\n"); i++) {
+        bool image = ours[i] && ours[i] != '-' && torch[i] != '-';
+        *compared += image && torch[i] != 'b';
+        if (image && ours[i] != torch[i]) fail_msg("%s: storage %zu is '%c', in PyTorch '%c'", name, i, ours[i], torch[i]);
+    }
+    release(&events);
+    fm_program_release(&program);
+}
+
+static void layouts(void **state)
+{
+    (void)state;
+    char line[LAYOUTS_BYTES], name[64];
+    int cases = 0, at = 0;
+    FILE *file = fopen(FM_TEST_DATA_DIR "/torch_layouts.txt", "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        size_t compared = 0;
+        assert_int_equal(sscanf(line, "%63s %n", name, &at), 1);
+        if (!strstr(name, "_val_")) check_layouts(name, line + at, &compared);      /* of val, events differ in the metrics */
+        print_message("%-40s %zu layouts\n", name, compared);
+        assert_true(compared > 100 || strstr(name, "_val_"));
+        cases++;
+    }
+    (void)fclose(file);
+    assert_int_equal(cases, 7);
+}
+
 #define CASES(X) X(unet_fp32) X(unet_fp16) X(unet_bf16) X(unet_fp32_checkpoint) X(unet_fp16_checkpoint) \
     X(unet_fp32_accumulate) X(unet_fp32_fused) X(unet_fp32_batch1) X(unet_fp32_loader) X(segformer_fp32) X(segformer_fp16) \
     X(segformer_bf16) X(segformer_fp32_checkpoint) X(segformer_fp16_checkpoint) X(segformer_fp32_accumulate) \
@@ -235,7 +319,7 @@ CASES(X)
 int main(void)
 {
 #define X(name) cmocka_unit_test(name),
-    const struct CMUnitTest tests[] = { CASES(X) };
+    const struct CMUnitTest tests[] = { CASES(X) cmocka_unit_test(layouts) };
 #undef X
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,14 @@ def select_conv_backend(*args, **kwargs):
         return torch._C._ConvBackend.CudaDepthwise2d
 
 
+def layout_of(tensor):
+    """c: contiguous, l: channels-last, b: both, o: neither; -: not image-like."""
+    if tensor.ndim not in (4, 5):
+        return "-"
+    last = torch.channels_last if tensor.ndim == 4 else torch.channels_last_3d
+    return "oclb"[tensor.is_contiguous() + 2 * tensor.is_contiguous(memory_format=last)]
+
+
 class Ledger(TorchDispatchMode):
     """Counts the storages of CUDA tensors; `events` holds them in order.
 
@@ -76,16 +84,18 @@ class Ledger(TorchDispatchMode):
         self.events = []
         self.live_bytes = self.peak_bytes = self.ids = 0
         self.known = WeakIdKeyDictionary()
+        self.layouts = {}           # by id: of the tensor that a storage was born with
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         result = operator(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor) and tensor.device.type == "cuda":
-                self.meet(tensor.untyped_storage(), operator)
+                self.meet(tensor, operator)
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
         return result
 
-    def meet(self, storage, operator):
+    def meet(self, tensor, operator):
+        storage = tensor.untyped_storage()
         if storage in self.known or not storage.nbytes():
             return
         # seeds of its dropout: the host's on a GPU, unless a CUDA graph is captured
@@ -94,6 +104,7 @@ class Ledger(TorchDispatchMode):
         size, name = -(-storage.nbytes() // BLOCK_BYTES) * BLOCK_BYTES, self.ids
         self.ids += 1
         self.known[storage] = name
+        self.layouts[name] = layout_of(tensor)
         self.live_bytes += size
         self.events.append(("A", name, size, str(operator).removeprefix("aten.")))
         weakref.finalize(storage, self.forget, name, size)

@@ -3,7 +3,9 @@
 
     python3 memory_events.py OUT_DIR
 
-Writes OUT_DIR/torch_events_CASE.txt; the head of each file says what its lines mean.
+Writes OUT_DIR/torch_events_CASE.txt; the head of each file says what its lines mean. And OUT_DIR/torch_layouts.txt: a line
+for each channels-last case, its name and, in the order of births, the layout each storage was born with
+(fake_device.layout_of).
 """
 import sys
 from pathlib import Path
@@ -78,12 +80,13 @@ def tidy(events):
     for event in events:
         if event[0] == "A" and event[1] not in short:
             names[event[1]] = len(names)
-    return [e if e[0] == "#" else (e[0], names[e[1]], *e[2:]) for e in events if e[0] == "#" or e[1] in names]
+    return [e if e[0] == "#" else (e[0], names[e[1]], *e[2:]) for e in events if e[0] == "#" or e[1] in names], names
 
 
 def main():
     out_dir = Path(sys.argv[1])
     pretend_there_is_a_gpu()
+    layouts = []
     for case in CASES:
         ledger = account_case(case)
         options = " ".join(f"{key}={'x'.join(map(str, value)) if key == 'size' else value}"
@@ -91,9 +94,13 @@ def main():
                            if key != "name" and (key, value) not in (("memory_format", "contiguous"),
                                                                 ("attention", "math")))
         text = HEAD.format(name=case.name, steps=STEPS, torch=torch.__version__, options=options)
-        lines = [" ".join(map(str, event)) for event in tidy(ledger.events)]
+        events, names = tidy(ledger.events)
+        lines = [" ".join(map(str, event)) for event in events]
+        if case.memory_format != "contiguous":
+            layouts.append(f"{case.name} {''.join(ledger.layouts[name] for name in names)}\n")
         (out_dir / f"torch_events_{case.name}.txt").write_text(text + "\n".join(lines) + "\n")
         print(f"{case.name}: {len(lines)} lines, peak {ledger.peak_bytes / 2 ** 20:.3f} MiB")
+    (out_dir / "torch_layouts.txt").write_text("".join(layouts))
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ static void accumulate_buffer(struct lower *l, struct node *n, struct tensor *g)
         drop(l, g);
         return;
     }
-    struct tensor *sum = new_like(l, old, old->dtype);
+    struct tensor *sum = new_like(l, !is_dense(old) && is_dense(g) ? g : old, old->dtype);
     record_binary(l, FM_ADD, 1, sum, old, g);
     n->grad = sum;
     drop(l, old);

@@ -17,7 +17,8 @@ static struct var *softmax(struct lower *l, struct var *x, enum fm_dtype dtype, 
     struct node *n = new_node(l, softmax_backward, &x, 1);
     set_attr(l, n, &attr);
     struct tensor *xc = kernel_contiguous(l, x->x);
-    struct tensor *y = new_like(l, xc, dtype);
+    /* contiguous whatever came (LEGACY_CONTIGUOUS_MEMORY_FORMAT) */
+    struct tensor *y = new_tensor(l, xc->size, xc->ndim, dtype, xc->store->channels && xc->ndim >= 4 ? IMAGE : PLAIN);
     record(l, FM_K_SOFTMAX, &attr, &y, 1, &xc, 1);
     drop(l, xc);
     save(l, n, y);

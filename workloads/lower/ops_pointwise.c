@@ -157,7 +157,9 @@ struct var *op_add_(struct lower *l, const struct fm_node *op, struct var **in)
 
 static struct tensor *grad_times(struct lower *l, struct tensor *g, struct tensor *x)
 {
-    struct tensor *r = new_like(l, g, (enum fm_dtype)g->dtype);
+    /* an expanded gradient has no order of its own: the other factor's is taken (TensorIterator) */
+    bool same = g->ndim == x->ndim && memcmp(g->size, x->size, g->ndim * sizeof g->size[0]) == 0;
+    struct tensor *r = new_like(l, same && !is_dense(g) && is_dense(x) ? x : g, (enum fm_dtype)g->dtype);
     record_binary(l, FM_MUL, 0, r, g, x);
     return r;
 }

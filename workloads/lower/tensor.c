@@ -258,7 +258,10 @@ struct tensor *new_like(struct lower *l, const struct tensor *x, enum fm_dtype d
 {
     if (!x || failed(l)) return NULL;
     bool dense = is_dense(x);
-    struct tensor *y = new_tensor(l, x->size, x->ndim, dtype, x->store->channels && x->ndim >= 4 ? IMAGE : PLAIN);
+    enum layout layout = x->store->channels && x->ndim >= 4 ? IMAGE : PLAIN;
+    /* a narrow view is not dense, but its order of dimensions stays (infer_dense_strides) */
+    if (!dense && is_channels_last(x)) layout = CHANNELS_LAST;
+    struct tensor *y = new_tensor(l, x->size, x->ndim, dtype, layout);
     if (!y || !dense) return y;
     for (uint32_t d = 0; d < x->ndim; d++) y->stride[d] = x->stride[d];
     bool whole = numel_of(x) * fm_dtype_bytes(x->dtype) == x->store->bytes;
