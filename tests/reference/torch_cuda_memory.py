@@ -50,7 +50,7 @@ PRECISION = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 def case(name, net, precision, loop, batch, size, **more):
     row = dict(name=name, net=net, precision=precision, loop=loop, batch=batch, size=list(size),
                base=16, levels=4, variant="b0", checkpoint=False, scaler=False,
-               validate=False, tf32="default", trace=False)
+               validate=False, tf32="off", trace=False)
     row.update(more)
     return row
 
@@ -88,7 +88,7 @@ def figure_cases():
             case("unet16_b1_fp16_scaler_loader", "unet", "fp16", "loader", 1, big, scaler=True),
             case("unet16_b1_fp16_checkpoint_loader", "unet", "fp16", "loader", 1, big, checkpoint=True),
             case("unet8_b4_fp32_loader", "unet", "fp32", "loader", 4, small, **u8),
-            case("unet8_b4_fp32_plain_tf32_off", "unet", "fp32", "plain", 4, small, tf32="off", **u8),
+            case("unet8_b4_fp32_plain_tf32_default", "unet", "fp32", "plain", 4, small, tf32="default", **u8),
             case("unet8_b4_bf16_plain", "unet", "bf16", "plain", 4, small, **u8),
             case("unet8_b4_fp16_validate_plain", "unet", "fp16", "plain", 4, small, validate=True, **u8),
             case("segformer_b2_b4_fp32_loader", "segformer", "fp32", "loader", 4, (256,) * 2, variant="b2"),

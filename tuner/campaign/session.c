@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SPEC_ANSWERS "2"                /* what the cached answers of the spec worker mean: counts up when that changes */
+#define SPEC_ANSWERS "3"                /* what the cached answers of the spec worker mean: counts up when that changes */
 #define QUESTION_DEADLINE_NS INT64_C(120000000000)
 
 static bool is_none(const struct fm_session *s) { return strcmp(s->backend, "none") == 0; }
