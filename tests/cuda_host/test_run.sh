@@ -14,6 +14,12 @@ says "$dir/out/journal.jsonl" '"oom_device"'
 grep -q "certified" "$dir/out/journal.jsonl" "$dir/out/result.json" || fail "nothing was certified"
 rm -rf out
 
+# engines that are timed: which is fastest the plan did not know, and that its peak is another is no bug
+run idle=1,fast=12 --device cuda:0 --memory 200MiB --cudnn-benchmark on --precision tf32
+grep -q "certified" "$dir/out/result.json" || fail "nothing was certified with timed engines"
+if grep -F "this is a bug" out.txt; then fail "a plan that takes the largest workspace is none"; fi
+rm -rf out
+
 # without a limit: what is free, less what PyTorch's context and libraries take
 run idle=1,memory=900,held=100 --device cuda:1
 says out.txt "limit 0.281 GiB"
