@@ -23,6 +23,8 @@ static const char *const words[] = {
     "denseunet3d base_channels=4 levels=3 classes=3 input=32x32x16 dropout=on n_infers=2 +val_batch=half",
     "denseunet3d base_channels=8 levels=2 classes=2 input=32x32x32 +precision=fp16 +checkpoint=blocks",
     "segformer input=96x64 classes=3 +channels=1/4 +optimizer_form=fused",
+    "segformer input=64x96 classes=3 +channels=1/4 +precision=bf16 +attention=flash",
+    "segformer input=64x64 classes=2 +channels=1/8 +precision=fp16 +attention=flash +checkpoint=blocks",
     "segformer input=64x64 classes=2 drop_path=0.2 +channels=1/8 +precision=bf16 +checkpoint=blocks +accumulate=2",
 };
 

@@ -132,6 +132,100 @@ static void candidates(void **state)
     }
 }
 
+/* ---- attention ---- */
+
+/* (B, H, L, D) as (B, L, H, D) lies in memory */
+static void by_token(struct fm_case *c, uint32_t i, bool wanted)
+{
+    if (wanted) fm_case_swap(c, i, 1, 2);
+}
+
+/* each engine, which the stand-in runs operation by operation from the graph that it was given; backward's sum of dq begins
+ * with what was in its memory, unless that was zeroed */
+static void attend(const int64_t bhlmd[5], enum fm_dtype dtype, bool tokens, uint32_t candidate)
+{
+    const int64_t q[] = { bhlmd[0], bhlmd[1], bhlmd[2], bhlmd[4] }, k[] = { bhlmd[0], bhlmd[1], bhlmd[3], bhlmd[4] };
+    struct fm_case f, b, done;
+    struct fm_err err = { 0 };
+    fm_case_init(&f, FM_K_SDPA), fm_case_init(&b, FM_K_SDPA_BWD);
+    f.attr.alpha = b.attr.alpha = 0.3;
+    fm_case_out(&f, dtype, 4, q), fm_case_out(&f, FM_F32, 3, q);
+    fm_case_in(&f, dtype, 4, q), fm_case_in(&f, dtype, 4, k), fm_case_in(&f, dtype, 4, k);
+    fm_case_out(&b, dtype, 4, q), fm_case_out(&b, dtype, 4, k), fm_case_out(&b, dtype, 4, k);
+    for (int n = 0; n < 6; n++) fm_case_in(&b, n == 5 ? FM_F32 : dtype, n == 5 ? 3 : 4, n == 2 || n == 3 ? k : q);
+    by_token(&f, 0, tokens);
+    for (uint32_t n = 2; n < 5; n++) by_token(&f, n, tokens), fm_case_random(&f, n, -2, 2, 50 + n);
+    for (uint32_t n = 0; n < 8; n++) by_token(&b, n, tokens || n == 3);
+    f.candidate = b.candidate = candidate;
+    fm_case_copy(&done, &f);
+    if (fm_case_run(&done, &fm_backend_ref, NULL, &err) != FM_OK) fail_msg("%s", err.text);
+    fm_case_random(&b, 3, -1, 1, 60);
+    static const uint32_t from[] = { 2, 3, 4, 0, 1 };
+    for (uint32_t n = 0; n < 5; n++)
+        for (int64_t i = 0; i < fm_operand_numel(&b.operand[4 + n]); i++) fm_case_set_one(&b, 4 + n, i, fm_case_get_one(&done, from[n], i));
+    struct fm_case *both[] = { &f, &b };
+    for (int pass = 0; pass < 2; pass++) {
+        if (fm_case_run(both[pass], &fm_backend_cuda, cuda, &err) != FM_OK) fail_msg("%s", err.text);
+        assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), candidate == 2 ? 31 : 30);
+        struct fm_case wanted;
+        fm_case_copy(&wanted, both[pass]);
+        wanted.candidate = 0;
+        if (fm_case_run(&wanted, &fm_backend_ref, NULL, &err) != FM_OK) fail_msg("%s", err.text);
+        for (uint32_t n = 0; n < wanted.n_out; n++) {
+            /* probabilities are rounded to the type before a product */
+            double difference = fm_case_difference(both[pass], &wanted, n);
+            if (!(difference < (dtype == FM_F16 ? 2e-3 : 1.5e-2))) fail_msg("pass %d, output %u: off by %g", pass, n, difference);
+        }
+        fm_case_release(&wanted);
+    }
+    fm_case_release(&f), fm_case_release(&b), fm_case_release(&done);
+}
+
+static void attention(void **state)
+{
+    (void)state;
+    static const int64_t rows[][5] = { { 2, 2, 5, 7, 8 }, { 1, 1, 9, 3, 16 }, { 1, 3, 4, 4, 8 }, { 2, 1, 1, 6, 24 } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (uint32_t variant = 0; variant < 12; variant++)
+            attend(rows[i], variant % 2 ? FM_F16 : FM_BF16, variant / 2 % 2, variant / 4);
+}
+
+/* the candidates' workspaces hold the engine's and the graph's scratch; what cannot run says why */
+static void attention_candidates(void **state)
+{
+    (void)state;
+    static const struct { const char *options; enum fm_dtype dtype; int64_t depth; const char *why; } rows[] = {
+        { "sm=80", FM_BF16, 8, NULL }, { "sm=75", FM_F16, 8, "compute capability 8.0" }, { "sm=80", FM_F32, 8, "fp16 and bf16" },
+        { "sm=80", FM_F16, 12, "multiple of 8" }, { "sm=80,attention=0", FM_F16, 8, "no engine" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct fm_candidates list;
+        struct fm_case c;
+        struct fm_err err = { 0 };
+        const int64_t q[] = { 2, 3, 10, rows[i].depth };
+        struct fm_backend *backend = fm_fake_open(rows[i].options);
+        fm_case_init(&c, FM_K_SDPA_BWD);
+        for (int n = 0; n < 3; n++) fm_case_out(&c, rows[i].dtype, 4, q);
+        for (int n = 0; n < 6; n++) fm_case_in(&c, n == 5 ? FM_F32 : rows[i].dtype, n == 5 ? 3 : 4, q);
+        struct fm_problem problem = fm_case_problem(&c);
+        fm_status status = fm_backend_cuda.candidates(backend, &problem, &list, &err);
+        if (rows[i].why) {
+            assert_int_equal(status, FM_UNSUPPORTED);
+            if (!strstr(err.text, rows[i].why)) fail_msg("%s", err.text);
+        } else {
+            /* 60 rows: 240 bytes to 256, the sum 1920 to 2048; engines' 9000 to 9216, 5000 to 5120, 0 */
+            assert_int_equal(status, FM_OK);
+            assert_int_equal(list.count, 3);
+            assert_int_equal(list.item[0].workspace_bytes, 9216 + 256 + 2048);
+            assert_int_equal(list.item[1].workspace_bytes, 5120 + 256 + 2048);
+            assert_int_equal(list.item[2].workspace_bytes, 256 + 2048);
+        }
+        assert_int_equal(fm_fake_int("libcuda.so.1", "fake_cuda_contexts"), 0);
+        fm_case_release(&c);
+        fm_backend_cuda.close(backend);
+    }
+}
+
 /* ---- products ---- */
 
 enum order { DENSE, SWAPPED, PART };
@@ -258,6 +352,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(convolutions, open_cuda, close_cuda),
         cmocka_unit_test_setup_teardown(candidates, open_cuda, close_cuda),
+        cmocka_unit_test_setup_teardown(attention, open_cuda, close_cuda),
+        cmocka_unit_test(attention_candidates),
         cmocka_unit_test_setup_teardown(products, open_cuda, close_cuda),
         cmocka_unit_test_setup_teardown(tf32_products, open_cuda, close_cuda),
         cmocka_unit_test(workspaces_of_products),

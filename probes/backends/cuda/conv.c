@@ -1,4 +1,4 @@
-#include "probes/backends/cuda/conv.h"
+#include "probes/backends/cuda/conv_internal.h"
 
 #include "tuner/base/hash.h"
 #include "tuner/base/memory.h"
@@ -7,46 +7,7 @@
 #include <string.h>
 
 #define CONFIGS 64                      /* of one list; mode A gives 40 at most */
-#define ALIGNED 16                      /* what engines of half precision ask of pointers */
-#define UID_X 1
-#define UID_W 2
-#define UID_Y 3
-
-enum pass { FORWARD, DGRAD, WGRAD };
-enum { X, W, Y };
-
-/* a convolution as cuDNN sees it: which operand of the call is its x, w and y */
-struct shape {
-    enum pass pass;
-    uint32_t index[3];
-    struct fm_operand operand[3];
-    const struct fm_attr *attr;
-    int type;
-    int64_t align[3];
-};
-
-struct config {
-    fm_cudnn_descriptor config, plan;
-    int64_t workspace_bytes;
-    char what[48];
-};
-
-/* what is known of one problem; descriptors are kept as long as plans that were made of them */
-struct entry {
-    uint64_t key;                       /* 0: free */
-    fm_cudnn_descriptor part[12];
-    uint32_t parts, count;
-    struct config item[FM_MAX_CANDIDATES];
-};
-
-struct fm_cuda_conv {
-    struct fm_cuda *cuda;
-    struct cudnnContext *handle;        /* NULL until something runs */
-    fm_cudnn_descriptor device;         /* describes the GPU without a context; NULL: the handle does */
-    bool asked_device;
-    struct entry *table;                /* of problems that ran; open addressing, capacity a power of two */
-    size_t used, capacity;
-};
+#define SCRATCH_ALIGN 256
 
 /* ---- errors ---- */
 
@@ -91,6 +52,12 @@ static void release(struct fm_cuda_conv *v, struct entry *e)
     }
     while (e->parts) drop(v, &e->part[--e->parts]);
     e->count = 0;
+    if (e->attention) {
+        const struct fm_attention_api api = fm_cuda_attention_api(v);
+        fm_attention_release(&api, e->attention);
+    }
+    fm_free(e->attention);
+    e->attention = NULL;
 }
 
 void fm_cuda_conv_close(struct fm_cuda_conv *v)
@@ -129,170 +96,13 @@ static fm_status need_device(struct fm_cuda_conv *v, struct fm_err *err)
     return v->device ? FM_OK : need_handle(v, err);
 }
 
-/* ---- the problem ---- */
-
-bool fm_cuda_conv_serves(enum fm_kernel kernel)
-{
-    return kernel == FM_K_CONV || kernel == FM_K_CONV_DGRAD || kernel == FM_K_CONV_WGRAD;
-}
-
-static int type_of(const struct fm_operand *o)
-{
-    switch ((enum fm_dtype)o->dtype) {
-    case FM_F32: return FM_CUDNN_FLOAT;
-    case FM_F16: return FM_CUDNN_HALF;
-    case FM_BF16: return FM_CUDNN_BFLOAT16;
-    default: return -1;
-    }
-}
-
-/* strides of dimensions of size 1 mean nothing to PyTorch but something to cuDNN: those that the dense order gives */
-static void tidy(struct fm_operand *o)
-{
-    bool last = o->size[1] > 1 && o->stride[1] == 1 && fm_operand_numel(o) > o->size[1];
-    int64_t dense[FM_MAX_DIMS], step = last ? o->size[1] : 1;
-    for (int d = o->ndim - 1; d >= 0; d--) {
-        if (d == 1 && last) continue;
-        dense[d] = step;
-        step *= o->size[d];
-    }
-    if (last) dense[1] = 1;
-    for (int d = 0; d < o->ndim; d++)
-        if (o->size[d] == 1) o->stride[d] = dense[d];
-}
-
-/* A transposed convolution is the gradient of a plain one by its input, and its gradients change places likewise. */
-static fm_status shape_of(const struct fm_problem *p, struct shape *s, struct fm_err *err)
-{
-    /* by kernel: CONV, CONV_DGRAD, CONV_WGRAD; transposed or not: which operand is x, w, y */
-    static const struct { enum pass pass; uint32_t index[3]; } row[3][2] = {
-        { { FORWARD, { 1, 2, 0 } }, { DGRAD, { 0, 2, 1 } } },
-        { { DGRAD, { 0, 2, 1 } }, { FORWARD, { 1, 2, 0 } } },
-        { { WGRAD, { 2, 0, 1 } }, { WGRAD, { 1, 0, 2 } } },
-    };
-    int kernel = p->kernel == FM_K_CONV ? 0 : p->kernel == FM_K_CONV_DGRAD ? 1 : 2, transposed = p->attr->transposed != 0;
-    *s = (struct shape){ .pass = row[kernel][transposed].pass, .attr = p->attr };
-    for (int i = 0; i < 3; i++) {
-        s->index[i] = row[kernel][transposed].index[i];
-        s->operand[i] = p->operand[s->index[i]];
-        s->align[i] = ALIGNED;
-        if (s->operand[i].ndim < 4 || s->operand[i].ndim > 5 || s->operand[i].ndim != s->operand[0].ndim)
-            return FM_FAIL(err, FM_INVALID, "%s: operand %u has %d dimensions", fm_kernel_name(p->kernel), s->index[i], s->operand[i].ndim);
-        tidy(&s->operand[i]);
-        if (s->operand[i].dtype != s->operand[0].dtype)
-            return FM_FAIL(err, FM_UNSUPPORTED, "cuDNN convolves tensors of one element type, not %s with %s",
-                           fm_dtype_name((enum fm_dtype)s->operand[0].dtype), fm_dtype_name((enum fm_dtype)s->operand[i].dtype));
-    }
-    s->type = type_of(&s->operand[0]);
-    if (s->type < 0) return FM_FAIL(err, FM_UNSUPPORTED, "no convolution of %s", fm_dtype_name((enum fm_dtype)s->operand[0].dtype));
-    return FM_OK;
-}
-
-static bool is_conv3d(const struct shape *s)
-{
-    const struct fm_operand *w = &s->operand[W];
-    return w->ndim == 5 && (w->size[2] > 1 || w->size[3] > 1 || w->size[4] > 1);
-}
-
 static fm_status check_version(const struct fm_cuda_conv *v, const struct shape *s, struct fm_err *err)
 {
     size_t version = v->cuda->lib.found[FM_CUDA_CUDNN].version;
     char text[24];
-    if (s->type == FM_CUDNN_FLOAT || !is_conv3d(s) || !fm_cudnn_wrong_half_conv3d(version)) return FM_OK;
+    if (s->type == FM_CUDNN_FLOAT || !fm_cuda_conv_is_3d(s) || !fm_cudnn_wrong_half_conv3d(version)) return FM_OK;
     fm_cudnn_version_text(version, text);
     return FM_FAIL(err, FM_UNSUPPORTED, "cuDNN %s is wrong in half 3-D convolutions: install 9.16 or later", text);
-}
-
-/* ---- descriptors ---- */
-
-/* builds an entry: the first failure sticks */
-struct build {
-    struct fm_cuda_conv *conv;
-    struct entry *entry;
-    int status;
-    const char *what;
-};
-
-static fm_cudnn_descriptor make(struct build *b, int type, const char *what)
-{
-    fm_cudnn_descriptor out = NULL;
-    if (b->status) return NULL;
-    b->what = what;
-    b->status = b->conv->cuda->lib.cudnn.create_descriptor(type, &out);
-    if (b->status) return NULL;
-    b->entry->part[b->entry->parts++] = out;
-    return out;
-}
-
-static void set(struct build *b, fm_cudnn_descriptor d, int attribute, int type, int64_t count, const void *values)
-{
-    if (!b->status) b->status = b->conv->cuda->lib.cudnn.set(d, attribute, type, count, values);
-}
-
-static void finish(struct build *b, fm_cudnn_descriptor d)
-{
-    if (!b->status) b->status = b->conv->cuda->lib.cudnn.finalize(d);
-}
-
-static fm_cudnn_descriptor tensor(struct build *b, const struct shape *s, int which)
-{
-    static const int64_t uid[] = { [X] = UID_X, [W] = UID_W, [Y] = UID_Y };
-    const struct fm_operand *o = &s->operand[which];
-    fm_cudnn_descriptor d = make(b, FM_CUDNN_TENSOR, "a tensor");
-    set(b, d, FM_CUDNN_ATTR_TENSOR_UNIQUE_ID, FM_CUDNN_TYPE_INT64, 1, &uid[which]);
-    set(b, d, FM_CUDNN_ATTR_TENSOR_DATA_TYPE, FM_CUDNN_TYPE_DATA_TYPE, 1, &s->type);
-    set(b, d, FM_CUDNN_ATTR_TENSOR_DIMENSIONS, FM_CUDNN_TYPE_INT64, o->ndim, o->size);
-    set(b, d, FM_CUDNN_ATTR_TENSOR_STRIDES, FM_CUDNN_TYPE_INT64, o->ndim, o->stride);
-    set(b, d, FM_CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, FM_CUDNN_TYPE_INT64, 1, &s->align[which]);
-    finish(b, d);
-    return d;
-}
-
-static fm_cudnn_descriptor convolution(struct build *b, const struct shape *s)
-{
-    int64_t dims = s->operand[0].ndim - 2, padding[3], stride[3], dilation[3];
-    int compute = FM_CUDNN_FLOAT, mode = FM_CUDNN_CROSS_CORRELATION;
-    for (int i = 0; i < 3; i++) {
-        padding[i] = s->attr->padding[i];
-        stride[i] = s->attr->stride[i];
-        dilation[i] = s->attr->dilation[i];
-    }
-    fm_cudnn_descriptor d = make(b, FM_CUDNN_CONVOLUTION, "a convolution");
-    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, FM_CUDNN_TYPE_INT64, 1, &dims);
-    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_COMP_TYPE, FM_CUDNN_TYPE_DATA_TYPE, 1, &compute);
-    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_CONV_MODE, FM_CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
-    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, FM_CUDNN_TYPE_INT64, dims, padding);
-    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, FM_CUDNN_TYPE_INT64, dims, padding);
-    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_DILATIONS, FM_CUDNN_TYPE_INT64, dims, dilation);
-    set(b, d, FM_CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, FM_CUDNN_TYPE_INT64, dims, stride);
-    finish(b, d);
-    return d;
-}
-
-static fm_cudnn_descriptor graph(struct build *b, const struct shape *s)
-{
-    static const struct { int type, first; } row[] = {
-        [FORWARD] = { FM_CUDNN_OPERATION_CONVOLUTION_FORWARD, FM_CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA },
-        [DGRAD] = { FM_CUDNN_OPERATION_CONVOLUTION_BACKWARD_DATA, FM_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA },
-        [WGRAD] = { FM_CUDNN_OPERATION_CONVOLUTION_BACKWARD_FILTER, FM_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA },
-    };
-    float one = 1, zero = 0;
-    int first = row[s->pass].first;
-    fm_cudnn_descriptor part[3];
-    for (int i = 0; i < 3; i++) part[i] = tensor(b, s, i);
-    fm_cudnn_descriptor conv = convolution(b, s), op = make(b, row[s->pass].type, "an operation");
-    set(b, op, first, FM_CUDNN_TYPE_FLOAT, 1, &one);
-    set(b, op, first + FM_CUDNN_CONV_BETA, FM_CUDNN_TYPE_FLOAT, 1, &zero);
-    set(b, op, first + FM_CUDNN_CONV_DESC, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &conv);
-    set(b, op, first + FM_CUDNN_CONV_X, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &part[X]);
-    set(b, op, first + FM_CUDNN_CONV_W, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &part[W]);
-    set(b, op, first + FM_CUDNN_CONV_Y, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &part[Y]);
-    finish(b, op);
-    fm_cudnn_descriptor g = make(b, FM_CUDNN_OPERATIONGRAPH, "a graph");
-    if (!b->conv->device) set(b, g, FM_CUDNN_ATTR_OPERATIONGRAPH_HANDLE, FM_CUDNN_TYPE_HANDLE, 1, &b->conv->handle);
-    set(b, g, FM_CUDNN_ATTR_OPERATIONGRAPH_OPS, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &op);
-    finish(b, g);
-    return g;
 }
 
 /* ---- engines ---- */
@@ -333,7 +143,7 @@ static int build_plan(struct fm_cuda_conv *v, struct config *c)
 
 static bool wanted(const struct fm_cuda_conv *v, const struct shape *s, uint32_t notes)
 {
-    bool wrong_tf32 = s->type == FM_CUDNN_FLOAT && is_conv3d(s) && fm_cudnn_wrong_tf32_conv3d(v->cuda->lib.found[FM_CUDA_CUDNN].version);
+    bool wrong_tf32 = s->type == FM_CUDNN_FLOAT && fm_cuda_conv_is_3d(s) && fm_cudnn_wrong_tf32_conv3d(v->cuda->lib.found[FM_CUDA_CUDNN].version);
     bool fp32 = s->type == FM_CUDNN_FLOAT && !s->attr->tf32;
     if (notes >> FM_CUDNN_NOTE_DOWN_CONVERT & 1) return false;
     return !((fp32 || wrong_tf32) && notes >> FM_CUDNN_NOTE_TENSOR_CORE & 1);
@@ -347,7 +157,11 @@ static void consider(struct build *b, const struct shape *s, fm_cudnn_descriptor
     struct config c = { .config = config };
     int64_t engine = -1;
     uint32_t notes = 0;
-    bool good = notes_of(&v->cuda->lib.cudnn, config, &engine, &notes) && wanted(v, s, notes) && build_plan(v, &c) == 0;
+    int64_t n = 0;
+    bool good = notes_of(&v->cuda->lib.cudnn, config, &engine, &notes) && wanted(v, s, notes);
+    if (good && b->only_asked && s->attention)
+        good = v->cuda->lib.cudnn.get(config, FM_CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE, FM_CUDNN_TYPE_INT64, 1, &n, &c.workspace_bytes) == 0;
+    else if (good) good = build_plan(v, &c) == 0;
     int64_t least_bytes = INT64_MAX;
     for (uint32_t i = 0; i < e->count; i++)
         if (e->item[i].workspace_bytes < least_bytes) least_bytes = e->item[i].workspace_bytes;
@@ -373,11 +187,11 @@ static void look_through(struct build *b, const struct shape *s, fm_cudnn_descri
 {
     struct fm_cuda_conv *v = b->conv;
     const struct fm_cudnn_api *dnn = &v->cuda->lib.cudnn;
-    fm_cudnn_descriptor config[CONFIGS] = { 0 }, list = make(b, FM_CUDNN_ENGINEHEUR, "a list of engines");
+    fm_cudnn_descriptor config[CONFIGS] = { 0 }, list = fm_cudnn_make(b, FM_CUDNN_ENGINEHEUR, "a list of engines");
     int64_t count = 0, got = 0;
-    set(b, list, FM_CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &g);
-    set(b, list, FM_CUDNN_ATTR_ENGINEHEUR_MODE, FM_CUDNN_TYPE_HEUR_MODE, 1, &mode);
-    if (v->device) set(b, list, FM_CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &v->device);
+    fm_cudnn_set(b, list, FM_CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &g);
+    fm_cudnn_set(b, list, FM_CUDNN_ATTR_ENGINEHEUR_MODE, FM_CUDNN_TYPE_HEUR_MODE, 1, &mode);
+    if (v->device) fm_cudnn_set(b, list, FM_CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &v->device);
     /* some graphs without an engine are refused here, others have an empty list */
     if (b->status || dnn->finalize(list) != 0) return;
     if (dnn->get(list, FM_CUDNN_ATTR_ENGINEHEUR_RESULTS, FM_CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count, NULL) != 0 || count <= 0) return;
@@ -392,20 +206,29 @@ static void look_through(struct build *b, const struct shape *s, fm_cudnn_descri
 }
 
 /* all that can run the problem; an entry without items: nothing can */
-static fm_status build_entry(struct fm_cuda_conv *v, const struct shape *s, struct entry *e, struct fm_err *err)
+static fm_status build_entry(struct fm_cuda_conv *v, const struct shape *s, bool only_asked, struct entry *e, struct fm_err *err)
 {
-    struct build b = { .conv = v, .entry = e };
+    struct build b = { .conv = v, .entry = e, .only_asked = only_asked };
+    if (s->attention && v->cuda->sm < FM_ATTENTION_CAPABILITY_MIN)
+        return FM_FAIL(err, FM_UNSUPPORTED, "flash attention needs compute capability 8.0; this is sm_%d", v->cuda->sm);
     fm_status status = need_device(v, err);
     if (status != FM_OK) return status;
-    fm_cudnn_descriptor g = graph(&b, s);
+    fm_cudnn_descriptor g = fm_cudnn_graph(&b, s);
     look_through(&b, s, g, FM_CUDNN_HEUR_INSTANT);
     look_through(&b, s, g, FM_CUDNN_HEUR_FALLBACK);
     status = check(v, b.status, b.what, err);
     if (status == FM_OK && !e->count)
-        status = FM_FAIL(err, FM_UNSUPPORTED, "cuDNN has no engine for this %s convolution on sm_%d",
-                         fm_dtype_name((enum fm_dtype)s->operand[0].dtype), v->cuda->sm);
+        status = FM_FAIL(err, FM_UNSUPPORTED, "cuDNN has no engine for this %s %s on sm_%d", fm_dtype_name((enum fm_dtype)s->operand[0].dtype),
+                         s->attention ? "attention" : "convolution", v->cuda->sm);
     if (status != FM_OK) release(v, e);
     return status;
+}
+
+/* what the engine takes, and after it what the graph of attention is given */
+static int64_t workspace_of(const struct shape *s, const struct config *c)
+{
+    if (!s->attention) return c->workspace_bytes;
+    return (c->workspace_bytes + SCRATCH_ALIGN - 1) / SCRATCH_ALIGN * SCRATCH_ALIGN + fm_attention_scratch(s->attention).bytes;
 }
 
 fm_status fm_cuda_conv_candidates(struct fm_cuda_conv *v, const struct fm_problem *problem, struct fm_candidates *out, struct fm_err *err)
@@ -413,13 +236,13 @@ fm_status fm_cuda_conv_candidates(struct fm_cuda_conv *v, const struct fm_proble
     struct shape s;
     struct entry e = { 0 };
     *out = (struct fm_candidates){ 0 };
-    fm_status status = shape_of(problem, &s, err);
+    fm_status status = fm_cuda_conv_shape(problem, &s, err);
     if (status == FM_OK) status = check_version(v, &s, err);
-    if (status == FM_OK) status = build_entry(v, &s, &e, err);
+    if (status == FM_OK) status = build_entry(v, &s, true, &e, err);
     if (status != FM_OK) return status;
     out->count = e.count;
     for (uint32_t i = 0; i < e.count; i++) {
-        out->item[i].workspace_bytes = e.item[i].workspace_bytes;
+        out->item[i].workspace_bytes = workspace_of(&s, &e.item[i]);
         memcpy(out->item[i].what, e.item[i].what, sizeof out->item[i].what);
     }
     /* not kept: a planner asks about many problems of which few will run */
@@ -464,24 +287,47 @@ static fm_status entry_of(struct fm_cuda_conv *v, const struct fm_cuda_conv_run 
     if (status != FM_OK) return status;
     *out = find(v->table, v->capacity, key);
     if ((*out)->key) return FM_OK;
-    status = build_entry(v, s, *out, err);
+    status = build_entry(v, s, false, *out, err);
     if (status != FM_OK) return status;
     (*out)->key = key;
     v->used++;
     return FM_OK;
 }
 
-static int execute(struct fm_cuda_conv *v, const struct fm_cuda_conv_run *run, const struct shape *s, const struct config *c)
+/* tensors and their memory, for a variant pack; the sum that attention's engines add to is zeroed */
+static void bind(const struct fm_cuda_conv_run *run, const struct shape *s, const struct config *c, struct fm_attention_pack *out)
 {
     static const int64_t uid[] = { UID_X, UID_W, UID_Y };
+    if (s->attention) {
+        int64_t scratch_at = workspace_of(s, c) - fm_attention_scratch(s->attention).bytes;
+        fm_attention_bind(s->attention, run->data, run->workspace ? (char *)run->workspace + scratch_at : NULL, out);
+        return;
+    }
+    *out = (struct fm_attention_pack){ .count = 3 };
+    for (int i = 0; i < 3; i++) out->uid[i] = uid[i], out->data[i] = run->data[s->index[i]];
+}
+
+static fm_status zero_scratch(struct fm_cuda_conv *v, const struct fm_cuda_conv_run *run, const struct shape *s, const struct config *c,
+                              struct fm_err *err)
+{
+    struct fm_attention_scratch scratch = s->attention ? fm_attention_scratch(s->attention) : (struct fm_attention_scratch){ 0, 0 };
+    if (!scratch.zero_bytes) return FM_OK;
+    uint64_t at = (uint64_t)(uintptr_t)run->workspace + (uint64_t)(workspace_of(s, c) - scratch.zero_bytes);
+    int done = v->cuda->lib.cu.memset_async(at, 0, (size_t)scratch.zero_bytes, v->cuda->stream);
+    return fm_cuda_result(v->cuda, done, "zeroing scratch of attention", err);
+}
+
+static int execute(struct fm_cuda_conv *v, const struct fm_cuda_conv_run *run, const struct shape *s, const struct config *c)
+{
     const struct fm_cudnn_api *dnn = &v->cuda->lib.cudnn;
-    void *data[3], *workspace = c->workspace_bytes ? run->workspace : NULL;
+    struct fm_attention_pack bound;
+    void *workspace = c->workspace_bytes ? run->workspace : NULL;
     fm_cudnn_descriptor pack = NULL;
-    for (int i = 0; i < 3; i++) data[i] = run->data[s->index[i]];
+    bind(run, s, c, &bound);
     int status = dnn->create_descriptor(FM_CUDNN_VARIANT_PACK, &pack);
     if (status) return status;
-    status = dnn->set(pack, FM_CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, FM_CUDNN_TYPE_INT64, 3, uid);
-    if (!status) status = dnn->set(pack, FM_CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, FM_CUDNN_TYPE_VOID_PTR, 3, data);
+    status = dnn->set(pack, FM_CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, FM_CUDNN_TYPE_INT64, bound.count, bound.uid);
+    if (!status) status = dnn->set(pack, FM_CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, FM_CUDNN_TYPE_VOID_PTR, bound.count, bound.data);
     if (!status) status = dnn->set(pack, FM_CUDNN_ATTR_VARIANT_PACK_WORKSPACE, FM_CUDNN_TYPE_VOID_PTR, 1, &workspace);
     if (!status) status = dnn->finalize(pack);
     if (!status) status = dnn->execute(v->handle, c->plan, pack);
@@ -494,18 +340,18 @@ fm_status fm_cuda_conv_execute(struct fm_cuda_conv *v, const struct fm_cuda_conv
     struct shape s;
     struct entry *e = NULL;
     fm_status status;
-    FM_TRY(shape_of(&run->problem, &s, err));
+    FM_TRY(fm_cuda_conv_shape(&run->problem, &s, err));
     FM_TRY(check_version(v, &s, err));
     FM_TRY(need_handle(v, err));
     FM_TRY(entry_of(v, run, &s, &e, err));
     int last = 0;
     bool tried = false;
+    /* the one that was chosen; the lists of other alignments of pointers, or of what builds, may be others */
+    bool exact = run->candidate < e->count && workspace_of(&s, &e->item[run->candidate]) == run->workspace_bytes;
     for (uint32_t k = 0; k <= e->count; k++) {
-        /* the one that was chosen; the lists of other alignments of pointers may be others */
         uint32_t i = k ? k - 1 : run->candidate;
-        if (i >= e->count || (k && i == run->candidate)) continue;
-        int64_t bytes = e->item[i].workspace_bytes;
-        if (k ? bytes > run->workspace_bytes : bytes != run->workspace_bytes) continue;
+        if (k ? (exact && i == run->candidate) || workspace_of(&s, &e->item[i]) > run->workspace_bytes : !exact) continue;
+        FM_TRY(zero_scratch(v, run, &s, &e->item[i], err));
         tried = true;
         last = execute(v, run, &s, &e->item[i]);
         if (last / 1000 != 3) break;
@@ -547,7 +393,7 @@ fm_status fm_cuda_conv_rank(struct fm_cuda_conv *v, const struct fm_cuda_conv_ru
     float ms[FM_MAX_CANDIDATES];
     fm_status status;
     out->count = 0;
-    FM_TRY(shape_of(&run->problem, &s, err));
+    FM_TRY(fm_cuda_conv_shape(&run->problem, &s, err));
     FM_TRY(check_version(v, &s, err));
     FM_TRY(need_handle(v, err));
     FM_TRY(entry_of(v, run, &s, &e, err));

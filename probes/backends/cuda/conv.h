@@ -23,7 +23,7 @@ struct fm_cuda_conv;
 
 fm_status fm_cuda_conv_open(struct fm_cuda *cuda, struct fm_cuda_conv **out, struct fm_err *err) FM_MUST_USE;
 void fm_cuda_conv_close(struct fm_cuda_conv *conv);
-/* CONV, CONV_DGRAD, CONV_WGRAD? */
+/* CONV, CONV_DGRAD, CONV_WGRAD, and attention in one kernel, whose graph goes the same way: SDPA, SDPA_BWD? */
 bool fm_cuda_conv_serves(enum fm_kernel kernel);
 /* FM_UNSUPPORTED with the reason: no engine, mixed element types, or a version of cuDNN that is wrong there */
 fm_status fm_cuda_conv_candidates(struct fm_cuda_conv *conv, const struct fm_problem *problem, struct fm_candidates *out,
@@ -31,7 +31,7 @@ fm_status fm_cuda_conv_candidates(struct fm_cuda_conv *conv, const struct fm_pro
 
 struct fm_cuda_conv_run {
     struct fm_problem problem;
-    void *const *data;              /* first elements of y, x, w as the kernel has them; a bias is not added here */
+    void *const *data;              /* first elements of the operands as the kernel has them; a bias is not added here */
     void *workspace;
     int64_t workspace_bytes;
     uint32_t candidate;
