@@ -13,6 +13,7 @@
 #include "tuner/plan_table.h"
 #include "tuner/records.h"
 #include "tuner/space.h"
+#include "workloads/program/pytorch.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -53,6 +54,27 @@ static bool add_speed(const struct planning *p, const struct fm_cell *cell, cJSO
     return good;
 }
 
+/* Scratch of attention in one kernel, where it is most: what is planned, and what PyTorch's own kernel would hold instead.
+ * The latter is in no peak. */
+static bool add_flash(const struct planning *p, cJSON *row)
+{
+    const struct fm_program *program = &p->session->program;
+    int64_t pytorch_bytes = -1, planned_bytes = -1;
+    for (size_t i = program->section[FM_SECTION_TRAIN]; i < program->section[FM_SECTION_TRAIN + 1]; i++) {
+        const struct fm_instr *instr = &program->instr[i];
+        if (instr->kind != FM_CALL || program->call[instr->a].kernel != FM_K_SDPA_BWD) continue;
+        struct fm_problem problem = fm_program_problem(program, instr->a);
+        int64_t bytes = fm_pytorch_flash_temporaries_bytes(&problem);
+        if (bytes <= pytorch_bytes) continue;
+        const struct fm_workspace_entry *known = fm_workspaces_find(&p->session->workspaces, program->call[instr->a].key);
+        pytorch_bytes = bytes;
+        planned_bytes = known && known->candidates.count ? known->candidates.item[0].workspace_bytes : known ? 0 : -1;
+    }
+    cJSON *planned = cJSON_GetObjectItemCaseSensitive(row, "planned");
+    return pytorch_bytes < 0 || (cJSON_AddNumberToObject(planned, "pytorch_flash_temporaries_bytes", (double)pytorch_bytes) &&
+                                 (planned_bytes < 0 || cJSON_AddNumberToObject(planned, "flash_workspace_bytes", (double)planned_bytes)));
+}
+
 /* the rows of one batch */
 static fm_status plan_batch(struct planning *p, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_err *err)
 {
@@ -62,7 +84,7 @@ static fm_status plan_batch(struct planning *p, const struct fm_cell *cell, stru
     struct fm_row row = { .cell = cell, .batch = batch.train, .val_batch = batch.val, .role = "plan", .launch = 1, .planned = &planned,
                           .outcome = FM_OUTCOME_planned };
     cJSON *train = fm_record_row(&row);
-    if (train && !add_speed(p, cell, train)) {
+    if (train && (!add_speed(p, cell, train) || !add_flash(p, train))) {
         cJSON_Delete(train);
         train = NULL;
     }

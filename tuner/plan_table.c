@@ -183,6 +183,14 @@ static void put_notes(const struct section *s)
             between = ", ";
         }
         fm_buf_putc(s->out, '\n');
+        const cJSON *pytorch = cJSON_GetObjectItemCaseSensitive(planned, "pytorch_flash_temporaries_bytes");
+        const cJSON *ours = cJSON_GetObjectItemCaseSensitive(planned, "flash_workspace_bytes");
+        if (cJSON_IsNumber(pytorch)) {
+            fm_buf_printf(s->out, "  cell %.*s: flash attention's backward would hold %.1f MiB of temporaries in PyTorch's kernel, which no "
+                          "figure here counts", ID_CHARS, cell->id, pytorch->valuedouble / (1024.0 * 1024));
+            if (cJSON_IsNumber(ours)) fm_buf_printf(s->out, "; its workspace here has %.1f MiB", ours->valuedouble / (1024.0 * 1024));
+            fm_buf_putc(s->out, '\n');
+        }
         if (row && is_timed(cell))
             fm_buf_printf(s->out, "  cell %.*s: which engine is fastest is known only when they are timed: its peaks are those of the one "
                           "that needs most\n", ID_CHARS, cell->id);

@@ -23,6 +23,16 @@ peak 178.881 --workload segformer --set input=224x224 --batch 2 --precision fp16
 peak 1603.667 --workload segformer --set variant=b2 --set input=256x256 --batch 4
 peak 1394.232 --workload segformer --set variant=b2 --set input=256x256 --batch 4 --precision fp16
 
+# attention in one kernel, and what PyTorch's own would hold beside it, which no peak has: batch 4, 1 head of 32 channels,
+# (512 / 4)^2 queries, in fp32, and a number a query
+peak 1194.893 --workload segformer --set input=512x512 --batch 4 --precision bf16 --attention flash
+says out.txt "\"pytorch_flash_temporaries_bytes\":	$((4 * 16384 * 32 * 4 + 4 * 16384 * 4))"
+wants 0 "$FILLMARK" plan --device none --workload segformer --set input=512x512 --batch 4 --precision bf16 --attention math,flash
+says out.txt "flash attention's backward would hold 8.2 MiB of temporaries in PyTorch's kernel, which no figure here counts"
+[ "$(grep -c "flash attention's backward" out.txt)" = 1 ] || fail "said of attention that is not flash"
+wants 0 "$FILLMARK" plan --device none --workload segformer --batch 4 --precision fp32,tf32 --attention flash
+says out.txt "unsupported: flash attention is for fp16 and bf16"
+
 # TF32 and timed engines change no tensor: without a device they are planned, and where they cannot be it is said
 peak 1763.420 "${light[@]}" --precision tf32
 peak 1763.420 "${light[@]}" --cudnn-benchmark on

@@ -1,6 +1,7 @@
 /* Problems: keys, operation counts, and views rewritten to channels-last. */
 #include "tuner/base/rng.h"
 #include "workloads/program/program.h"
+#include "workloads/program/pytorch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -196,6 +197,33 @@ static void merged_dimensions_are_told_apart(void **state)
     assert_true(accepted > 1000);
 }
 
+/* two and five products of (queries, keys, channels) a head, and a few operations a score */
+static void attention_is_counted(void **state)
+{
+    (void)state;
+    const struct fm_attr attr = { .alpha = 0.5 };
+    struct fm_operand q = dense(4, (int64_t[]){ 2, 3, 130, 40 }), k = dense(4, (int64_t[]){ 2, 3, 7, 40 });
+    struct fm_operand lse = dense(3, (int64_t[]){ 2, 3, 130 });
+    const struct fm_operand forward[] = { q, lse, q, k, k }, backward[] = { q, k, k, q, q, k, k, q, lse };
+    struct fm_problem f = { FM_K_SDPA, 2, 3, forward, &attr }, b = { FM_K_SDPA_BWD, 3, 6, backward, &attr };
+    double scores = 2.0 * 3 * 130 * 7;
+    assert_true(fm_problem_flops(&f) == scores * (2 * 2 * 40 + 5));
+    assert_true(fm_problem_flops(&b) == scores * (5 * 2 * 40 + 5) + 2 * 2.0 * 3 * 130 * 40);
+    assert_true(fm_problem_key(&f) != fm_problem_key(&b));
+    struct fm_attr other = attr;
+    other.alpha = 0.25;
+    struct fm_problem scaled = f;
+    scaled.attr = &other;
+    assert_true(fm_problem_key(&f) != fm_problem_key(&scaled));
+    /* 130 queries count as 256, 40 channels as 64 */
+    assert_int_equal(fm_pytorch_flash_temporaries_bytes(&b), 2 * 3 * 256 * 4 + 2 * 3 * 256 * 64 * 4);
+    /* one head of one query: both blocks rounded up: 128 numbers are 512 bytes */
+    struct fm_operand one = dense(4, (int64_t[]){ 1, 1, 1, 8 });
+    const struct fm_operand small[] = { one, one, one, one, one, one, one, one, lse };
+    struct fm_problem least = { FM_K_SDPA_BWD, 3, 6, small, &attr };
+    assert_int_equal(fm_pytorch_flash_temporaries_bytes(&least), 512 + 128 * 32 * 4);
+}
+
 static void contiguity_ignores_ones(void **state)
 {
     (void)state;
@@ -216,7 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_key_sees_what_matters), cmocka_unit_test(keys_do_not_collide),
         cmocka_unit_test(operations_are_counted), cmocka_unit_test(views_of_images_become_channels_last),
-        cmocka_unit_test(merged_dimensions_are_told_apart), cmocka_unit_test(contiguity_ignores_ones),
+        cmocka_unit_test(attention_is_counted), cmocka_unit_test(merged_dimensions_are_told_apart), cmocka_unit_test(contiguity_ignores_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,3 +77,15 @@ bool fm_pytorch_is_depthwise(const struct fm_problem *p)
                        x->size[1] >= 32 && cudnn_depthwise_sizes(x->size, w->size, attr->stride[1]);
     return !half_engine;
 }
+
+static int64_t rounded(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+int64_t fm_pytorch_flash_temporaries_bytes(const struct fm_problem *p)
+{
+    const int64_t *q = p->operand[p->n_out + 1].size;
+    int64_t rows = q[0] * q[1] * rounded(q[2], 128);
+    return rounded(rows * 4, 512) + rounded(rows * rounded(q[3], 32) * 4, 512);
+}

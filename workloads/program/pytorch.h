@@ -1,7 +1,7 @@
 /* What PyTorch 2.6 does with a call on an NVIDIA GPU, as far as that follows from the call and the GPU's architecture alone:
  * the one place that the cuda backend and plans for GPUs that are not here take it from. Pure; no library.
  *
- * Source: rule 46 (aten/src/ATen/native/cuda/Blas.cpp, cuda/CublasHandlePool.cpp), rule 44 (native/Convolution.cpp). */
+ * Source: rule 22 (aten/src/ATen/native/transformers/cuda/flash_attn/flash_api.cpp), rule 46 (aten/src/ATen/native/cuda/Blas.cpp, cuda/CublasHandlePool.cpp), rule 44 (native/Convolution.cpp). */
 #ifndef FM_WORKLOADS_PROGRAM_PYTORCH_H
 #define FM_WORKLOADS_PROGRAM_PYTORCH_H
 
@@ -21,5 +21,9 @@ bool fm_pytorch_is_channels_last(const struct fm_operand *operand);
 /* A CONV, CONV_DGRAD or CONV_WGRAD that runs in a depthwise kernel of PyTorch's, without workspace, not in cuDNN: those that
  * are not channels-last, but for fp16 in 2-D at some sizes. */
 bool fm_pytorch_is_depthwise(const struct fm_problem *problem);
+
+/* What PyTorch's flash kernel holds besides its results while an SDPA_BWD runs: in fp32, a number a query and the sum of the
+ * gradient of q, queries rounded up to 128 and channels to 32; blocks of 512 bytes. Not what is executed here. */
+int64_t fm_pytorch_flash_temporaries_bytes(const struct fm_problem *problem);
 
 #endif
