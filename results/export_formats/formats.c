@@ -91,6 +91,7 @@ fm_status fm_export_entries(const struct fm_export_format *format, const struct 
     fm_status status = format->fill(choice, out, err);
     if (status == FM_OK) fm_note_tf32(choice, out);
     if (status == FM_OK) fm_note_cudnn_benchmark(choice, out);
+    if (status == FM_OK) fm_note_attention(choice, out);
     return status;
 }
 

@@ -29,6 +29,8 @@ void fm_note_input(const struct fm_choice *choice, struct fm_entries *out);
 void fm_note_memory_format(const struct fm_choice *choice, struct fm_entries *out);
 /* cudnn.benchmark, where it was on */
 void fm_note_cudnn_benchmark(const struct fm_choice *choice, struct fm_entries *out);
+/* attention in one kernel, where it was */
+void fm_note_attention(const struct fm_choice *choice, struct fm_entries *out);
 /* TF32 on or off, where that makes a difference */
 void fm_note_tf32(const struct fm_choice *choice, struct fm_entries *out);
 void fm_note_channels(const struct fm_choice *choice, struct fm_entries *out);

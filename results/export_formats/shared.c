@@ -89,6 +89,13 @@ void fm_note_cudnn_benchmark(const struct fm_choice *choice, struct fm_entries *
         fm_entries_note(out, "%s with torch.backends.cudnn.benchmark = True in your code", choice->planned ? "planned" : "measured");
 }
 
+void fm_note_attention(const struct fm_choice *choice, struct fm_entries *out)
+{
+    const char *value = fm_json_text(choice->strategies, "attention");
+    if (value && strcmp(value, "flash") == 0)
+        fm_entries_note(out, "%s with attention by F.scaled_dot_product_attention, flash backend, in your code", choice->planned ? "planned" : "measured");
+}
+
 /* PyTorch's own default is neither: convolutions in TF32, products in fp32 */
 void fm_note_tf32(const struct fm_choice *choice, struct fm_entries *out)
 {

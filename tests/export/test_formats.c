@@ -141,6 +141,26 @@ static void test_precisions(void **state)
     drop(&m);
 }
 
+/* attention in one kernel is in no framework's config: every format says what the code must call */
+static void test_attention(void **state)
+{
+    (void)state;
+    for (int flash = 0; flash < 2; flash++)
+        for (size_t i = 0; i < fm_export_format_count; i++) {
+            struct made m;
+            struct fm_entries entries;
+            struct fm_err err = { 0 };
+            size_t said = 0;
+            make(&m, "{\"base_channels\":\"16\",\"n_infers\":\"3\",\"input\":\"160x160x256\"}", flash ? "{\"attention\":\"flash\"}" : "{\"attention\":\"math\"}");
+            m.choice.precision = "fp16";    /* not every format has bf16, or several passes */
+            m.choice.accumulation = 1;
+            if (fm_export_entries(fm_export_formats[i], &m.choice, &entries, &err) != FM_OK) fail_msg("%s: %s", fm_export_formats[i]->name, err.text);
+            for (size_t k = 0; k < entries.notes; k++) said += strstr(entries.note[k], "scaled_dot_product_attention") != NULL;
+            assert_int_equal(said, flash);
+            drop(&m);
+        }
+}
+
 /* channels that the fraction does not divide have no flag */
 static void test_channels(void **state)
 {
@@ -335,7 +355,7 @@ static void test_reals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bodies), cmocka_unit_test(test_precisions), cmocka_unit_test(test_channels), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_bodies), cmocka_unit_test(test_precisions), cmocka_unit_test(test_attention), cmocka_unit_test(test_channels), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_unknown), cmocka_unit_test(test_edits_agree), cmocka_unit_test(test_template), cmocka_unit_test(test_names),
         cmocka_unit_test(test_reals),
     };

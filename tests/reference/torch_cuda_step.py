@@ -51,7 +51,7 @@ def make_network(cell):
     settings, checkpointed = cell["set"], cell["strategies"]["checkpoint"] == "blocks"
     if cell["workload"] == "denseunet3d":
         return DenseUNet3D(int(settings["base_channels"]), int(settings["classes"]), int(settings["levels"]), checkpointed)
-    return SegFormer(settings["variant"], int(settings["classes"]), checkpointed)
+    return SegFormer(settings["variant"], int(settings["classes"]), checkpointed, cell["strategies"].get("attention") == "flash")
 
 
 def make_optimizer(cell, parameters):
