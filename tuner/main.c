@@ -1,8 +1,8 @@
-#include "tuner/commands.h"
+#include "tuner/commands/commands.h"
 
 #include "tuner/base/log.h"
 #include "tuner/base/memory.h"
-#include "tuner/options.h"
+#include "tuner/options/options.h"
 
 #include <signal.h>
 #include <stdio.h>

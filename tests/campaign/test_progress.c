@@ -14,7 +14,7 @@
 
 #include "tests/campaign/support_toy.h"
 #include "tuner/base/memory.h"
-#include "tuner/progress.h"
+#include "tuner/commands/progress.h"
 
 static struct fm_cell plain, other;
 

@@ -10,7 +10,7 @@
 
 #include "tuner/base/hash.h"
 #include "tuner/base/memory.h"
-#include "tuner/space.h"
+#include "tuner/options/space.h"
 
 #define MAX_WORDS 64
 #define MEMORY INT64_C(123456789)

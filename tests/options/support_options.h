@@ -2,7 +2,7 @@
 #ifndef FM_TESTS_OPTIONS_SUPPORT_OPTIONS_H
 #define FM_TESTS_OPTIONS_SUPPORT_OPTIONS_H
 
-#include "tuner/options.h"
+#include "tuner/options/options.h"
 
 /* a new working folder, and back with all in it removed; of a cmocka group */
 int fm_test_enter(void **state);

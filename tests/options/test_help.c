@@ -13,7 +13,7 @@
 
 #include "tests/options/support_options.h"
 #include "tuner/base/memory.h"
-#include "tuner/options_table.h"
+#include "tuner/options/table.h"
 
 static const enum fm_command topics[] = {
     FM_COMMAND_RUN,     FM_COMMAND_PLAN,   FM_COMMAND_SHOW_WORKLOADS, FM_COMMAND_SHOW_WORKLOAD,

@@ -1,7 +1,7 @@
 /* A run's journal to planned speed: synthetic runs whose steps took what known efficiencies say. */
 #include "tuner/base/hash.h"
 #include "tuner/base/memory.h"
-#include "tuner/calibrate.h"
+#include "tuner/commands/calibrate.h"
 
 #include <inttypes.h>
 #include <math.h>

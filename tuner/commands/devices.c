@@ -1,0 +1,255 @@
+#include "tuner/commands/devices.h"
+
+#include "tuner/base/memory.h"
+#include "tuner/campaign/session.h"
+
+#include <cjson/cJSON.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_GPUS 64
+
+static void found(struct fm_reply *d, const char *what, const char *remedy)
+{
+    if (d->findings == FM_MAX_REPLY_FINDINGS) return;
+    struct fm_reply_finding *x = &d->finding[d->findings++];
+    (void)snprintf(x->what, sizeof x->what, "%s", what);
+    (void)snprintf(x->remedy, sizeof x->remedy, "%s", remedy);
+}
+
+/* the first line of a small file of /proc or /sys; false if there is none */
+static bool first_line(const char *path, char *line, size_t bytes)
+{
+    FILE *file = fopen(path, "re");
+    if (!file) return false;
+    bool good = fgets(line, (int)bytes, file) != NULL;
+    (void)fclose(file);
+    if (good) line[strcspn(line, "\n")] = '\0';
+    return good;
+}
+
+static void look_at_load(struct fm_reply *d)
+{
+    char line[128], text[160];
+    double load = 0;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (first_line("/proc/loadavg", line, sizeof line)) load = strtod(line, NULL);
+    if (load > 0.5 && load > 0.25 * (double)cores) {
+        (void)snprintf(text, sizeof text, "load average %.2f on %ld cores: others are computing", load, cores);
+        found(d, text, "wait for them, or expect wide intervals");
+    }
+    if (first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", line, sizeof line) && strcmp(line, "performance") != 0) {
+        (void)snprintf(text, sizeof text, "cpu frequency governor is '%.40s'", line);
+        found(d, text, "cpupower frequency-set -g performance");
+    }
+}
+
+static void look_at_memory(struct fm_reply *d)
+{
+    FILE *file = fopen("/proc/meminfo", "re");
+    char line[128];
+    long long total = 0, spare = 0;
+    while (file && fgets(line, sizeof line, file)) {
+        if (strncmp(line, "SwapTotal:", 10) == 0) total = strtoll(line + 10, NULL, 10);
+        if (strncmp(line, "SwapFree:", 9) == 0) spare = strtoll(line + 9, NULL, 10);
+    }
+    if (file) (void)fclose(file);
+    if (total - spare > 64 * 1024) {
+        char text[160];
+        (void)snprintf(text, sizeof text, "%lld MiB of swap are in use", (total - spare) / 1024);
+        found(d, text, "free memory first: steps that swap measure the disk");
+    }
+}
+
+static void keep_holder(struct fm_reply *d, const struct fm_reply_holder *h)
+{
+    uint32_t at = d->holders;
+    while (at > 0 && d->holder[at - 1].bytes < h->bytes) at--;
+    if (at == FM_MAX_REPLY_HOLDERS) return;
+    uint32_t last = d->holders < FM_MAX_REPLY_HOLDERS ? d->holders : FM_MAX_REPLY_HOLDERS - 1;
+    memmove(&d->holder[at + 1], &d->holder[at], (last - at) * sizeof *h);
+    d->holder[at] = *h;
+    if (d->holders < FM_MAX_REPLY_HOLDERS) d->holders++;
+}
+
+/* who holds the rest: the largest resident processes */
+static void look_at_processes(struct fm_reply *d)
+{
+    DIR *proc = opendir("/proc");
+    struct dirent *entry;
+    while (proc && (entry = readdir(proc)) != NULL) {
+        char *end, path[300], line[256];
+        struct fm_reply_holder h = { .pid = strtol(entry->d_name, &end, 10) };
+        if (*end || h.pid <= 0 || h.pid == getpid()) continue;
+        (void)snprintf(path, sizeof path, "/proc/%ld/statm", (long)h.pid);
+        if (!first_line(path, line, sizeof line)) continue;
+        const char *second = strchr(line, ' ');
+        h.bytes = second ? strtoll(second + 1, NULL, 10) * sysconf(_SC_PAGESIZE) : 0;
+        (void)snprintf(path, sizeof path, "/proc/%ld/comm", (long)h.pid);
+        if (h.bytes < (INT64_C(64) << 20) || !first_line(path, h.name, sizeof h.name)) continue;
+        keep_holder(d, &h);
+    }
+    if (proc) (void)closedir(proc);
+}
+
+/* ---- all devices ---- */
+
+struct inventory {
+    struct fm_session session[1 + MAX_GPUS];
+    size_t count;
+    char no_gpu[FM_ERR_TEXT_BYTES];         /* why there is none; "" if there is */
+};
+
+static fm_status add(struct inventory *all, const char *device, int64_t threads, struct fm_err *err)
+{
+    /* one byte: what a campaign would take is no matter here, and a device that is full is shown too */
+    struct fm_session_config config = { .device = device, .threads = (int32_t)threads, .memory_bytes = 1 };
+    fm_status status = fm_session_open(&all->session[all->count], &config, err);
+    if (status == FM_OK) all->count++;
+    return status;
+}
+
+static void add_gpus(struct inventory *all, int64_t threads)
+{
+    char name[32];
+    struct fm_err why = { 0 };
+    if (add(all, "cuda:0", threads, &why) != FM_OK) {
+        (void)snprintf(all->no_gpu, sizeof all->no_gpu, "%s", why.text);
+        return;
+    }
+    int32_t count = all->session[all->count - 1].device->device_count;
+    for (int32_t i = 1; i < count && i < MAX_GPUS; i++) {
+        (void)snprintf(name, sizeof name, "cuda:%d", i);
+        if (add(all, name, threads, NULL) != FM_OK) break;
+    }
+}
+
+/* "     cuDNN 9.19.0, CUDA 13.0 · /usr/lib/libcudnn.so.9" */
+static void write_software(const struct fm_reply_software *s, struct fm_buf *out)
+{
+    fm_buf_printf(out, "     %s", s->name);
+    if (s->absent[0]) {
+        fm_buf_printf(out, ": not here; %s\n", s->absent);
+        return;
+    }
+    fm_buf_printf(out, " %s, CUDA %s", s->version[0] ? s->version : "of unknown version", s->cuda[0] ? s->cuda : "unknown");
+    fm_buf_printf(out, s->path[0] ? " · %s\n" : "%s\n", s->path);
+}
+
+static void write_device(const struct fm_reply *d, struct fm_buf *out)
+{
+    const double gib = 1024.0 * 1024 * 1024;
+    fm_buf_printf(out, "%s  %s\n     %s · %s", d->device_id, d->device_name, d->device_library, d->device_isa);
+    if (d->device_threads) fm_buf_printf(out, " · %d threads", d->device_threads);
+    if (d->device_driver[0]) fm_buf_printf(out, " · driver %s", d->device_driver);
+    fm_buf_putc(out, '\n');
+    if (d->device_total_bytes >= 0) fm_buf_printf(out, "     %.1f GiB in all, ", (double)d->device_total_bytes / gib);
+    if (d->device_free_bytes >= 0) fm_buf_printf(out, "%.1f GiB free", (double)d->device_free_bytes / gib);
+    else fm_buf_puts(out, "free memory unknown");
+    if (d->device_framework_bytes > 0)
+        fm_buf_printf(out, "; %.1f GiB are left to PyTorch's context and libraries (assumed)", (double)d->device_framework_bytes / gib);
+    fm_buf_putc(out, '\n');
+    if (d->device_facts[0]) fm_buf_printf(out, "     %s\n", d->device_facts);
+    for (uint32_t i = 0; i < d->softwares; i++) write_software(&d->software[i], out);
+    for (uint32_t i = 0; i < d->holders; i++) {
+        fm_buf_printf(out, "     held by %s (pid %ld): ", d->holder[i].name, (long)d->holder[i].pid);
+        if (d->holder[i].bytes >= 0) fm_buf_printf(out, "%.2f GiB\n", (double)d->holder[i].bytes / gib);
+        else fm_buf_puts(out, "unknown\n");
+    }
+    for (uint32_t i = 0; i < d->findings; i++) fm_buf_printf(out, "     ! %s: %s\n", d->finding[i].what, d->finding[i].remedy);
+    if (!d->findings) fm_buf_puts(out, "     nothing found that would spoil a measurement\n");
+}
+
+static bool add_bytes(cJSON *o, const char *name, int64_t bytes)
+{
+    return bytes < 0 || cJSON_AddNumberToObject(o, name, (double)bytes);
+}
+
+static bool add_known(cJSON *o, const char *name, const char *text)
+{
+    return !text[0] || cJSON_AddStringToObject(o, name, text);
+}
+
+static bool software_json(const struct fm_reply *d, cJSON *o)
+{
+    cJSON *list = cJSON_AddArrayToObject(o, "software");
+    bool good = list != NULL;
+    for (uint32_t i = 0; good && i < d->softwares; i++) {
+        const struct fm_reply_software *s = &d->software[i];
+        cJSON *x = cJSON_CreateObject();
+        good = x && cJSON_AddItemToArray(list, x) && cJSON_AddStringToObject(x, "name", s->name) && add_known(x, "version", s->version) &&
+               add_known(x, "cuda", s->cuda) && add_known(x, "path", s->path) && add_known(x, "absent", s->absent);
+    }
+    return good;
+}
+
+static bool device_json(const struct fm_reply *d, cJSON *o)
+{
+    bool good = cJSON_AddStringToObject(o, "id", d->device_id) && cJSON_AddStringToObject(o, "name", d->device_name) &&
+                cJSON_AddStringToObject(o, "library", d->device_library) && cJSON_AddStringToObject(o, "isa", d->device_isa) &&
+                cJSON_AddStringToObject(o, "driver", d->device_driver) && cJSON_AddNumberToObject(o, "threads", d->device_threads) &&
+                cJSON_AddStringToObject(o, "facts", d->device_facts) && add_bytes(o, "total_bytes", d->device_total_bytes) &&
+                add_bytes(o, "free_bytes", d->device_free_bytes) && add_bytes(o, "framework_bytes", d->device_framework_bytes);
+    cJSON *holders = good ? cJSON_AddArrayToObject(o, "holders") : NULL, *findings = good ? cJSON_AddArrayToObject(o, "findings") : NULL;
+    good = holders && findings && software_json(d, o);
+    for (uint32_t i = 0; good && i < d->holders; i++) {
+        cJSON *h = cJSON_CreateObject();
+        good = h && cJSON_AddItemToArray(holders, h) && cJSON_AddStringToObject(h, "name", d->holder[i].name) &&
+               cJSON_AddNumberToObject(h, "pid", (double)d->holder[i].pid) && add_bytes(h, "bytes", d->holder[i].bytes);
+    }
+    for (uint32_t i = 0; good && i < d->findings; i++) {
+        cJSON *x = cJSON_CreateObject();
+        good = x && cJSON_AddItemToArray(findings, x) && cJSON_AddStringToObject(x, "what", d->finding[i].what) &&
+               cJSON_AddStringToObject(x, "remedy", d->finding[i].remedy);
+    }
+    return good;
+}
+
+static fm_status write_json(const struct inventory *all, const char *no_cpu, struct fm_buf *out, struct fm_err *err)
+{
+    cJSON *root = cJSON_CreateObject();
+    bool good = cJSON_AddStringToObject(root, "schema", "fillmark.devices/1") != NULL;
+    cJSON *list = good ? cJSON_AddArrayToObject(root, "devices") : NULL;
+    good = list != NULL;
+    for (size_t i = 0; good && i < all->count; i++) {
+        cJSON *o = cJSON_CreateObject();
+        good = o && cJSON_AddItemToArray(list, o) && device_json(all->session[i].device, o);
+    }
+    if (good && no_cpu[0]) good = cJSON_AddStringToObject(root, "no_cpu", no_cpu) != NULL;
+    if (good && all->no_gpu[0]) good = cJSON_AddStringToObject(root, "no_gpu", all->no_gpu) != NULL;
+    char *text = good ? cJSON_Print(root) : NULL;
+    if (text) fm_buf_printf(out, "%s\n", text);
+    cJSON_free(text);
+    cJSON_Delete(root);
+    return text ? FM_OK : FM_FAIL(err, FM_NOMEM, "devices");
+}
+
+fm_status fm_devices_show(int64_t threads, bool json, struct fm_buf *out, struct fm_err *err)
+{
+    struct inventory *all = fm_calloc(1, sizeof *all);
+    if (!all) return FM_FAIL(err, FM_NOMEM, "devices");
+    struct fm_err no_cpu = { 0 };
+    fm_status status = add(all, "cpu", threads, &no_cpu);
+    if (status == FM_OK) {
+        struct fm_reply *cpu = all->session[0].device;
+        look_at_load(cpu);
+        look_at_memory(cpu);
+        look_at_processes(cpu);
+    }
+    add_gpus(all, threads);
+    if (all->count == 0) {              /* not even the CPU: that is the failure */
+        if (err) *err = no_cpu;
+    } else {
+        status = json ? write_json(all, no_cpu.text, out, err) : FM_OK;
+        for (size_t i = 0; !json && i < all->count; i++) write_device(all->session[i].device, out);
+        if (!json && no_cpu.text[0]) fm_buf_printf(out, "no CPU device: %s\n", no_cpu.text);
+        if (!json && all->no_gpu[0]) fm_buf_printf(out, "no NVIDIA GPU: %s\n", all->no_gpu);
+    }
+    for (size_t i = 0; i < all->count; i++) fm_session_close(&all->session[i]);
+    fm_free(all);
+    return status;
+}
