@@ -274,6 +274,31 @@ static void test_changes(void **state)
     assert_true(checkpoint && batch && model);
 }
 
+/* attention in one kernel is for half precision: in fp32 it is offered together with that, where there is attention at all */
+static void test_changes_of_attention(void **state)
+{
+    (void)state;
+    static struct fm_changes c;
+    struct fm_cell cell;
+    struct fm_err err = { 0 };
+    fm_cell_default(&cell, &fm_segformer);
+    set(&cell, "input", "256x256");
+    struct fm_change_query q = { .cell = &cell, .batch = { .train = 2 }, .capacity_bytes = GIB };
+    int64_t half = 0, flash = 0;
+    assert_int_equal(fm_changes_plan(&q, &c, &err), FM_OK);
+    for (size_t i = 0; i < c.count; i++) {
+        const struct fm_change *x = &c.item[i];
+        if (strcmp(x->text, "precision=bf16") == 0) half = x->needed_bytes;
+        if (strcmp(x->text, "attention=flash, precision=bf16") == 0) flash = x->needed_bytes;
+        assert_string_not_equal(x->text, "attention=flash");
+    }
+    assert_true(flash > 0 && half > flash);
+    struct fm_cell unet = small_unet();
+    q = (struct fm_change_query){ .cell = &unet, .batch = { .train = 2 }, .capacity_bytes = GIB };
+    assert_int_equal(fm_changes_plan(&q, &c, &err), FM_OK);
+    for (size_t i = 0; i < c.count; i++) assert_null(strstr(c.item[i].text, "attention"));
+}
+
 /* host memory that runs out anywhere is an error, and nothing is left behind */
 static void test_faults(void **state)
 {
@@ -307,7 +332,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_published_message), cmocka_unit_test(test_any_allocation), cmocka_unit_test(test_accounts),
-        cmocka_unit_test(test_no_match), cmocka_unit_test(test_changes), cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_no_match), cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_changes_of_attention), cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

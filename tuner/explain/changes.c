@@ -90,6 +90,7 @@ static const struct step steps[] = {
     { FM_CHANGE_VALIDATION, .setting = "ensemble", .value = "running" },
     { FM_CHANGE_EXECUTION, "optimizer_form", "fused", NULL },
     { FM_CHANGE_EXECUTION, "checkpoint", "blocks", NULL },
+    { FM_CHANGE_EXECUTION, "attention", "flash", NULL },        /* in half precision only */
     { FM_CHANGE_PRECISION, "precision", "bf16", NULL },
     { FM_CHANGE_MODEL, "channels", "3/4", NULL },
     { FM_CHANGE_MODEL, "channels", "1/2", NULL },
@@ -168,17 +169,21 @@ static fm_status offer_batches(struct plans *s, struct fm_err *err)
     return status;
 }
 
-/* every step alone, then pairs and threes of those that do not change the model */
+/* the model is changed by one step alone, and so is the optimizer's form, which saves little */
+static bool goes_with_others(const struct step *step)
+{
+    return step->kind != FM_CHANGE_MODEL && (!step->strategy || strcmp(step->strategy, "optimizer_form") != 0);
+}
+
+/* every step alone, then all combinations of those that go together */
 static fm_status offer_steps(struct plans *s, struct fm_err *err)
 {
     fm_status status = FM_OK;
     for (unsigned set = 1; set < 1u << STEPS && status == FM_OK; set++) {
         struct fm_change c = unchanged(s);
-        unsigned left = set, model = set & 3u << 4;
-        bool good = !(model && (set & (set - 1)));
+        bool alone = !(set & (set - 1)), good = true;
         for (int i = 0; i < STEPS && good; i++)
-            if (left >> i & 1) good = take(&steps[i], &c);
-        if (good && (set & 2) && (set & (set - 1))) good = false;       /* the optimizer's form alone */
+            if (set >> i & 1) good = (alone || goes_with_others(&steps[i])) && take(&steps[i], &c);
         if (good) status = offer(s, &c, err);
     }
     return status;
