@@ -278,7 +278,8 @@ uint64_t fm_replay_state_hash(const struct fm_replay *r)
     for (uint32_t k = 0; k < 2; k++)
         if (r->kept[k].bytes) fm_allocator_set_tag(r->allocator, r->kept[k].block, (uint32_t)r->program->storage_count + 1 + k);
     uint64_t hash = fm_allocator_state_hash(r->allocator);
-    for (size_t i = 0; r->workspaces && i < r->workspaces->count; i++) hash = fm_hash_word(hash, r->chosen[i]);
+    for (size_t i = 0; r->workspaces && i < r->workspaces->count; i++)
+        if (r->chosen[i]) hash = fm_hash_word(hash, i << 8 | r->chosen[i]);        /* most were never chosen */
     return hash;
 }
 

@@ -2,6 +2,7 @@
 
 #include "tuner/base/buf.h"
 #include "tuner/base/hash.h"
+#include "tuner/base/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,14 @@
 #include <unistd.h>
 
 #define LINE_BYTES 1024
+#define HEX_BYTES 16
+#define KIND_AT (2 * (HEX_BYTES + 1))       /* after the checksum, the key and their tabs */
+
+/* where a search for the key begins */
+static size_t slot_of(const struct fm_cache *cache, uint64_t key)
+{
+    return (size_t)(key ^ (key >> 32)) & (cache->slots - 1);
+}
 
 /* makes the folder and its parents; false if it cannot be */
 static bool make_folder(const char *path)
@@ -59,86 +68,152 @@ static void write_entry(const struct fm_workspace_entry *entry, struct fm_buf *o
     }
 }
 
-/* the field up to the next tab, which is cut off; NULL when there is none left */
-static char *field(char **at)
-{
-    char *start = *at;
-    if (!start) return NULL;
-    char *tab = strchr(start, '\t');
-    if (tab) *tab++ = '\0';
-    *at = tab;
-    return start;
-}
+/* ---- reading: lines are found at once, and read when one is asked for ---- */
 
-/* a whole number from 0 to most, and nothing else */
-static bool read_count(const char *text, int64_t most, int64_t *out)
-{
-    char *end = NULL;
-    if (!text || text[0] < '0' || text[0] > '9') return false;
-    errno = 0;
-    *out = strtoll(text, &end, 10);
-    return !errno && !*end && *out <= most;
-}
+struct span { const char *at, *end; };
 
-static bool read_key(const char *text, uint64_t *out)
+/* cuts the field up to the next tab off the front; false when there is none left (at NULL) */
+static bool field(struct span *line, struct span *out)
 {
-    if (!text || strlen(text) != 16 || text[strspn(text, "0123456789abcdef")]) return false;
-    *out = strtoull(text, NULL, 16);
+    if (!line->at) return false;
+    const char *tab = memchr(line->at, '\t', (size_t)(line->end - line->at));
+    *out = (struct span){ line->at, tab ? tab : line->end };
+    line->at = tab ? tab + 1 : NULL;
     return true;
 }
 
-/* strict: a line whose checksum is right may still be another version's */
-static bool read_entry(char *line, struct fm_workspace_entry *out)
+/* a whole number from 0 to most, and nothing else */
+static bool read_count(struct span text, int64_t most, int64_t *out)
 {
-    char *at = line, *sum = field(&at), *rest = at;
-    char want[FM_HASH_TEXT_BYTES];
+    int64_t value = 0;
+    if (text.at == text.end) return false;
+    for (const char *c = text.at; c < text.end; c++) {
+        if (*c < '0' || *c > '9' || value > (most - (*c - '0')) / 10) return false;
+        value = value * 10 + (*c - '0');
+    }
+    *out = value;
+    return true;
+}
+
+/* 16 hexadecimal digits, small ones */
+static bool read_hex(const char *text, uint64_t *out)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < HEX_BYTES; i++) {
+        char c = text[i];
+        if (c >= '0' && c <= '9') value = value << 4 | (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'f') value = value << 4 | (uint64_t)(c - 'a' + 10);
+        else return false;
+    }
+    *out = value;
+    return true;
+}
+
+/* as much as fits */
+static void copy_text(struct span from, char *to, size_t room)
+{
+    size_t bytes = (size_t)(from.end - from.at);
+    if (bytes > room - 1) bytes = room - 1;
+    memcpy(to, from.at, bytes);
+    to[bytes] = '\0';
+}
+
+static bool read_candidates(struct span *rest, struct fm_candidates *out)
+{
+    struct span value, bytes, what;
     int64_t count;
-    if (!rest) return false;
-    fm_hash_print(fm_hash_add(FM_HASH_INIT, rest, strlen(rest)), want);
-    if (strcmp(sum, want) != 0) return false;
-    *out = (struct fm_workspace_entry){ 0 };
-    char *key = field(&at), *kind = field(&at), *value = field(&at);
-    if (!read_key(key, &out->key) || !kind || !value) return false;
-    out->unsupported = strcmp(kind, "u") == 0;
-    if (out->unsupported) {
-        (void)snprintf(out->reason, sizeof out->reason, "%s", value);
-        return !at;
+    if (!field(rest, &value) || !read_count(value, INT64_MAX, &out->kept_bytes)) return false;
+    if (!field(rest, &value) || !read_count(value, FM_MAX_CANDIDATES, &count)) return false;
+    out->count = (uint32_t)count;
+    for (uint32_t i = 0; i < out->count; i++) {
+        if (!field(rest, &bytes) || !field(rest, &what)) return false;
+        if (!read_count(bytes, INT64_MAX, &out->item[i].workspace_bytes)) return false;
+        copy_text(what, out->item[i].what, sizeof out->item[i].what);
     }
-    if (strcmp(kind, "w") != 0 || !read_count(value, INT64_MAX, &out->candidates.kept_bytes)) return false;
-    if (!read_count(field(&at), FM_MAX_CANDIDATES, &count)) return false;
-    out->candidates.count = (uint32_t)count;
-    for (uint32_t i = 0; i < out->candidates.count; i++) {
-        char *bytes = field(&at), *what = field(&at);
-        if (!what || !read_count(bytes, INT64_MAX, &out->candidates.item[i].workspace_bytes)) return false;
-        (void)snprintf(out->candidates.item[i].what, sizeof out->candidates.item[i].what, "%s", what);
-    }
-    return !at;
+    return true;
 }
 
-static fm_status read_file(const char *path, struct fm_workspaces *table, struct fm_err *err)
+/* strict: a line whose checksum is right may still be another version's. Its key was read when it was found. */
+static bool read_entry(struct span line, struct fm_workspace_entry *out)
 {
-    FILE *file = fopen(path, "re");
-    char line[LINE_BYTES];
-    fm_status status = FM_OK;
-    if (!file) return FM_OK;
-    while (status == FM_OK && fgets(line, sizeof line, file)) {
-        char *end = strchr(line, '\n');
-        struct fm_workspace_entry entry;
-        if (!end) continue;
-        *end = '\0';
-        if (read_entry(line, &entry)) status = fm_workspaces_add(table, &entry, err);
-    }
-    (void)fclose(file);
-    return status;
+    uint64_t want, sum = fm_hash_add(FM_HASH_INIT, line.at + HEX_BYTES + 1, (size_t)(line.end - line.at) - HEX_BYTES - 1);
+    struct span rest = { line.at + KIND_AT, line.end }, kind, reason;
+    if (!read_hex(line.at, &want) || want != sum || memchr(line.at, '\0', (size_t)(line.end - line.at))) return false;
+    if (!field(&rest, &kind) || kind.end - kind.at != 1) return false;
+    out->unsupported = *kind.at == 'u';
+    if (!out->unsupported) return *kind.at == 'w' && read_candidates(&rest, &out->candidates) && !rest.at;
+    if (!field(&rest, &reason)) return false;
+    copy_text(reason, out->reason, sizeof out->reason);
+    return !rest.at;
 }
 
-fm_status fm_cache_open(struct fm_cache *cache, uint64_t fingerprint, struct fm_workspaces *table, struct fm_err *err)
+bool fm_cache_find(const struct fm_cache *cache, uint64_t key, struct fm_workspace_entry *out)
+{
+    bool found = false;
+    for (size_t i = cache->slots ? slot_of(cache, key) : 0; cache->slots && cache->slot[i]; i = (i + 1) & (cache->slots - 1)) {
+        const struct fm_cache_line *line = &cache->line[cache->slot[i] - 1];
+        if (line->key != key) continue;
+        struct fm_workspace_entry entry = { .key = key };
+        if (!read_entry((struct span){ cache->text + line->at, cache->text + line->at + line->bytes }, &entry)) continue;
+        *out = entry;               /* the last one holds */
+        found = true;
+    }
+    return found;
+}
+
+/* the whole file, as much of it as there is now */
+static fm_status read_text(struct fm_cache *cache, struct fm_err *err)
+{
+    struct stat file;
+    int fd = open(cache->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return FM_OK;
+    size_t room = fstat(fd, &file) == 0 && file.st_size > 0 ? (size_t)file.st_size : 0;
+    if (room > FM_CACHE_MAX_BYTES) room = FM_CACHE_MAX_BYTES;
+    cache->text = room ? fm_realloc(NULL, room, 1) : NULL;
+    while (cache->text && cache->bytes < room) {
+        ssize_t got = read(fd, cache->text + cache->bytes, room - cache->bytes);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) break;
+        cache->bytes += (size_t)got;
+    }
+    (void)close(fd);
+    if (room && !cache->text) return FM_FAIL(err, FM_NOMEM, "a cache of %zu bytes", room);
+    return FM_OK;
+}
+
+/* where each line is and its key; what is too short or too long to be one is none */
+static void find_lines(struct fm_cache *cache)
+{
+    const char *at = cache->text, *end = cache->text + cache->bytes, *newline;
+    for (; at < end && (newline = memchr(at, '\n', (size_t)(end - at))); at = newline + 1) {
+        size_t bytes = (size_t)(newline - at);
+        struct fm_cache_line line = { .at = (uint32_t)(at - cache->text), .bytes = (uint32_t)bytes };
+        if (bytes < KIND_AT || bytes >= LINE_BYTES || at[HEX_BYTES] != '\t' || at[KIND_AT - 1] != '\t') continue;
+        if (!read_hex(at + HEX_BYTES + 1, &line.key)) continue;
+        size_t i = slot_of(cache, line.key);
+        while (cache->slot[i]) i = (i + 1) & (cache->slots - 1);
+        cache->line[cache->lines++] = line;
+        cache->slot[i] = (uint32_t)cache->lines;
+    }
+}
+
+fm_status fm_cache_open(struct fm_cache *cache, uint64_t fingerprint, struct fm_err *err)
 {
     char folder[400];
     *cache = (struct fm_cache){ .fd = -1 };
     if (!folder_of(folder, sizeof folder) || !make_folder(folder)) return FM_OK;
     (void)snprintf(cache->path, sizeof cache->path, "%s/workspaces-%016" PRIx64 ".tsv", folder, fingerprint);
-    return read_file(cache->path, table, err);
+    fm_status status = read_text(cache, err);
+    if (status != FM_OK || !cache->bytes) return status;
+    size_t most = 0, slots = 16;
+    for (const char *at = cache->text, *end = at + cache->bytes; at && (at = memchr(at, '\n', (size_t)(end - at))); at++) most++;
+    while (slots < 2 * most) slots *= 2;
+    cache->line = fm_realloc(NULL, most, sizeof *cache->line);
+    cache->slot = fm_calloc(slots, sizeof *cache->slot);
+    if (!cache->line || !cache->slot) return FM_FAIL(err, FM_NOMEM, "a cache of %zu lines", most);
+    cache->slots = slots;
+    find_lines(cache);
+    return FM_OK;
 }
 
 /* opened when first needed; a torn line that someone left at the end is ended, so that what follows is not lost with it */
@@ -173,5 +248,8 @@ void fm_cache_append(struct fm_cache *cache, const struct fm_workspace_entry *en
 void fm_cache_close(struct fm_cache *cache)
 {
     if (cache->fd >= 0) (void)close(cache->fd);
+    fm_free(cache->text);
+    fm_free(cache->line);
+    fm_free(cache->slot);
     *cache = (struct fm_cache){ .fd = -1 };
 }

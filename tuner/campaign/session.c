@@ -93,7 +93,7 @@ static fm_status open_device(struct fm_session *s, struct fm_err *err)
     if (s->device->device_total_bytes > 0 && s->capacity_bytes > s->device->device_total_bytes)
         return FM_FAIL(err, FM_INVALID, "--memory: %lld bytes are more than the %lld of %s", (long long)s->capacity_bytes,
                        (long long)s->device->device_total_bytes, s->device->device_name);
-    return fm_cache_open(&s->cache, s->fingerprint, &s->workspaces, err);
+    return fm_cache_open(&s->cache, s->fingerprint, err);
 }
 
 /* a GPU that is not here: its worker says what cuDNN there is to ask; where there is none, plans do without */
@@ -115,12 +115,13 @@ static fm_status open_absent(struct fm_session *s, struct fm_err *err)
     fm_free(inventory);
     if (status != FM_OK || s->without_workspaces) return status;
     s->fingerprint = fm_hash_text(fm_hash_text(fingerprint_of(s->device), s->description), SPEC_ANSWERS);
-    return fm_cache_open(&s->cache, s->fingerprint, &s->workspaces, err);
+    return fm_cache_open(&s->cache, s->fingerprint, err);
 }
 
 fm_status fm_session_open(struct fm_session *s, const struct fm_session_config *config, struct fm_err *err)
 {
-    *s = (struct fm_session){ .config = *config, .capacity_bytes = config->memory_bytes, .cache = { .fd = -1 } };
+    *s = (struct fm_session){ .config = *config, .capacity_bytes = config->memory_bytes, .cache = { .fd = -1 },
+                              .asking = PTHREAD_MUTEX_INITIALIZER, .learning = PTHREAD_MUTEX_INITIALIZER };
     name_backend(s);
     s->device = fm_calloc(1, sizeof *s->device);
     if (!s->device) return FM_FAIL(err, FM_NOMEM, "a session");
@@ -139,8 +140,10 @@ fm_status fm_session_open(struct fm_session *s, const struct fm_session_config *
 void fm_session_close(struct fm_session *s)
 {
     if (s->worker) fm_worker_stop(s->worker);
-    if (s->device) fm_reply_release(s->device);
-    fm_free(s->device);
+    if (s->device && !s->base) {
+        fm_reply_release(s->device);
+        fm_free(s->device);
+    }
     fm_cache_close(&s->cache);
     fm_workspaces_release(&s->workspaces);
     fm_planner_release(&s->planner);
@@ -148,55 +151,108 @@ void fm_session_close(struct fm_session *s)
     *s = (struct fm_session){ .cache = { .fd = -1 } };
 }
 
+void fm_session_branch(struct fm_session *base, struct fm_session *out)
+{
+    *out = (struct fm_session){ .config = base->config, .base = base, .device = base->device, .capacity_bytes = base->capacity_bytes,
+                                .fingerprint = base->fingerprint, .without_workspaces = base->without_workspaces,
+                                .framework_bytes = base->framework_bytes, .cache = { .fd = -1 } };
+    memcpy(out->backend, base->backend, sizeof out->backend);
+}
+
 /* ---- workspaces ---- */
 
-static fm_status store_answers(struct fm_session *s, const struct fm_reply *reply, struct fm_err *err)
+static fm_status store_answer(struct fm_session *root, const struct fm_answer *a, struct fm_err *err)
 {
-    for (size_t i = 0; i < reply->answers; i++) {
-        const struct fm_answer *a = &reply->answer[i];
-        struct fm_workspace_entry entry = { .key = a->key, .unsupported = a->unsupported,
-                                            .candidates = { .count = a->count, .kept_bytes = a->kept_bytes } };
-        (void)snprintf(entry.reason, sizeof entry.reason, "%s", a->reason);
-        for (uint32_t k = 0; k < a->count && k < FM_MAX_CANDIDATES; k++) {
-            entry.candidates.item[k].workspace_bytes = a->candidate[k].bytes;
-            (void)snprintf(entry.candidates.item[k].what, sizeof entry.candidates.item[k].what, "%s", a->candidate[k].what);
-        }
-        fm_status status = fm_workspaces_add(&s->workspaces, &entry, err);
-        if (status != FM_OK) return status;
-        fm_cache_append(&s->cache, &entry);
+    struct fm_workspace_entry entry = { .key = a->key, .unsupported = a->unsupported,
+                                        .candidates = { .count = a->count, .kept_bytes = a->kept_bytes } };
+    (void)snprintf(entry.reason, sizeof entry.reason, "%s", a->reason);
+    for (uint32_t k = 0; k < a->count && k < FM_MAX_CANDIDATES; k++) {
+        entry.candidates.item[k].workspace_bytes = a->candidate[k].bytes;
+        (void)snprintf(entry.candidates.item[k].what, sizeof entry.candidates.item[k].what, "%s", a->candidate[k].what);
     }
-    return FM_OK;
+    (void)pthread_mutex_lock(&root->learning);
+    fm_status status = fm_workspaces_add(&root->workspaces, &entry, err);
+    (void)pthread_mutex_unlock(&root->learning);
+    if (status == FM_OK) fm_cache_append(&root->cache, &entry);
+    return status;
+}
+
+/* into the session's own table, if the cache or another branch knows it */
+static fm_status recall(struct fm_session *s, uint64_t key, bool *known, struct fm_err *err)
+{
+    struct fm_session *root = s->base ? s->base : s;
+    struct fm_workspace_entry entry;
+    *known = fm_workspaces_find(&s->workspaces, key) != NULL;
+    if (*known) return FM_OK;
+    *known = fm_cache_find(&root->cache, key, &entry);
+    if (!*known && s->base) {
+        (void)pthread_mutex_lock(&root->learning);
+        const struct fm_workspace_entry *learned = fm_workspaces_find(&root->workspaces, key);
+        *known = learned != NULL;
+        if (learned) entry = *learned;
+        (void)pthread_mutex_unlock(&root->learning);
+    }
+    return *known ? fm_workspaces_add(&s->workspaces, &entry, err) : FM_OK;
+}
+
+/* problems that no one here knows yet, as keys of a request; those of `of` that are recalled are left out */
+static fm_status collect(struct fm_session *s, const struct fm_workspaces *of, struct fm_request *request, struct fm_err *err)
+{
+    fm_status status = FM_OK;
+    request->keys = 0;
+    for (size_t i = 0; i < of->count && status == FM_OK; i++) {
+        bool known;
+        status = recall(s, of->entry[i].key, &known, err);
+        if (!known) request->key[request->keys++] = of->entry[i].key;
+    }
+    return status;
+}
+
+/* asks about those of `unknown` that another branch did not learn while this one waited for its turn */
+static fm_status ask_about(struct fm_session *s, const struct fm_workspaces *unknown, struct fm_request *request, struct fm_err *err)
+{
+    struct fm_session *root = s->base ? s->base : s;
+    struct fm_reply *reply = fm_calloc(1, sizeof *reply);
+    request->key = fm_calloc(unknown->count, sizeof *request->key);
+    if (!reply || !request->key) {
+        fm_free(reply);
+        return FM_FAIL(err, FM_NOMEM, "%zu questions", unknown->count);
+    }
+    (void)pthread_mutex_lock(&root->asking);
+    fm_status status = collect(s, unknown, request, err);
+    if (status == FM_OK && request->keys) {
+        root->workspace_questions += request->keys;
+        root->question_outcome = FM_OUTCOME_ok;
+        status = ask(root, request, reply, err);
+        s->question_outcome = root->question_outcome;
+        for (size_t i = 0; i < reply->answers && status == FM_OK; i++) status = store_answer(root, &reply->answer[i], err);
+    }
+    (void)pthread_mutex_unlock(&root->asking);
+    if (status == FM_OK) status = collect(s, unknown, request, err);
+    fm_reply_release(reply);
+    fm_free(reply);
+    return status;
 }
 
 /* asks the device about the problems of the last program that it was never asked about */
 static fm_status learn_workspaces(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_err *err)
 {
-    struct fm_request request = { .kind = FM_REQUEST_WORKSPACES, .batch = batch.train, .val_batch = batch.val,
-                                  .fixed_batch = batch.fixed_batch };
-    struct fm_workspaces asked = { 0 };
+    struct fm_workspaces unknown = { 0 };
     fm_status status = FM_OK;
     for (size_t i = 0; i < s->program.call_count && status == FM_OK; i++) {
         struct fm_workspace_entry entry = { .key = s->program.call[i].key };
-        if (!entry.key || fm_workspaces_find(&s->workspaces, entry.key) || fm_workspaces_find(&asked, entry.key)) continue;
-        status = fm_workspaces_add(&asked, &entry, err);
+        bool known = !entry.key || fm_workspaces_find(&unknown, entry.key);
+        if (!known) status = recall(s, entry.key, &known, err);
+        if (status == FM_OK && !known) status = fm_workspaces_add(&unknown, &entry, err);
     }
-    if (status == FM_OK && asked.count) {
-        struct fm_reply *reply = fm_calloc(1, sizeof *reply);
-        request.key = fm_calloc(asked.count, sizeof *request.key);
-        if (reply && request.key) {
-            fm_cell_to_spec(cell, &request.cell);
-            for (size_t i = 0; i < asked.count; i++) request.key[request.keys++] = asked.entry[i].key;
-            s->workspace_questions += asked.count;
-            status = ask(s, &request, reply, err);
-            if (status == FM_OK) status = store_answers(s, reply, err);
-        } else {
-            status = FM_FAIL(err, FM_NOMEM, "%zu questions", asked.count);
-        }
-        if (reply) fm_reply_release(reply);
-        fm_free(reply);
+    if (status == FM_OK && unknown.count) {
+        struct fm_request request = { .kind = FM_REQUEST_WORKSPACES, .batch = batch.train, .val_batch = batch.val,
+                                      .fixed_batch = batch.fixed_batch };
+        fm_cell_to_spec(cell, &request.cell);
+        status = ask_about(s, &unknown, &request, err);
+        fm_request_release(&request);
     }
-    fm_request_release(&request);
-    fm_workspaces_release(&asked);
+    fm_workspaces_release(&unknown);
     return status;
 }
 

@@ -1,7 +1,8 @@
 /* A device as the tuner sees it: its inventory, what it answered about workspaces, and plans for it.
  *
  * Planning is arithmetic in this process; a worker is only asked for workspaces that no one has asked for before. The
- * device "none" has no worker: plans are made without workspaces. One session a device and thread. */
+ * device "none" has no worker: plans are made without workspaces. One session a device; further threads take a branch of
+ * it each. */
 #ifndef FM_TUNER_CAMPAIGN_SESSION_H
 #define FM_TUNER_CAMPAIGN_SESSION_H
 
@@ -13,6 +14,7 @@
 #include "tuner/search/plan_max.h"
 #include "workloads/strategies/strategies.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 struct fm_session_config {
@@ -29,7 +31,10 @@ struct fm_session {
     char backend[16], worker_path[512];
     struct fm_reply *device;        /* inventory; owned */
     struct fm_worker *worker;       /* for workspaces; started when first needed */
-    struct fm_workspaces workspaces;
+    struct fm_session *base;        /* of a branch: it asks, and has the device and the cache. NULL: it is no branch */
+    pthread_mutex_t asking;         /* held by the branch that asks: no problem is asked about twice */
+    pthread_mutex_t learning;       /* held while a branch looks into or adds to `workspaces` of its base */
+    struct fm_workspaces workspaces;        /* those that came up so far */
     struct fm_cache cache;
     struct fm_planner planner;
     struct fm_program program;      /* the last one lowered */
@@ -41,12 +46,15 @@ struct fm_session {
     int64_t framework_bytes;        /* kept out of the capacity for what PyTorch holds beside it, assumed; 0: nothing */
     char description[1024];         /* of a GPU that is not here, as its worker is told */
     char note[320];                 /* what a plan for it rests on, or lacks; "" otherwise */
-    uint64_t workspace_questions;   /* asked of the device, not found in the cache */
+    uint64_t workspace_questions;   /* asked of the device, not found in the cache; of all branches */
 };
 
 /* FM_UNSUPPORTED: no such device here, with what there is. FM_FAILED: its worker does not start. */
 fm_status fm_session_open(struct fm_session *session, const struct fm_session_config *config, struct fm_err *err) FM_MUST_USE;
 void fm_session_close(struct fm_session *session);
+/* A session for plans in another thread: a table, program and planner of its own; what is in no table yet, one branch at a
+ * time asks through the base. That one must outlive it, and is not planned with meanwhile. Ends with fm_session_close. */
+void fm_session_branch(struct fm_session *base, struct fm_session *out);
 
 /* a worker of its own for the session's device, for the caller to stop */
 fm_status fm_session_worker(const struct fm_session *session, struct fm_worker **out, struct fm_err *err) FM_MUST_USE;
