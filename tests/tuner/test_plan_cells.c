@@ -13,8 +13,8 @@
 
 #include "tuner/base/buf.h"
 #include "tuner/base/memory.h"
-#include "tuner/device_table.h"
-#include "tuner/plan_cells.h"
+#include "tuner/options/device_table.h"
+#include "tuner/commands/plan_cells.h"
 
 #define MAX_DEVICES 2
 
