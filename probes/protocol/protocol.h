@@ -137,6 +137,7 @@ struct fm_reply {
     bool failed_in_val;
     char at_op[64];                 /* oom: what was being allocated */
     int64_t at_bytes;
+    bool below_limit;               /* the request's limit had room for it: the device refused, so others hold more than was known */
     int64_t setup_ns, wall_ns;      /* worker's own time before the first step; in all */
     int64_t rss_peak_bytes;         /* -1 unknown */
     char stop_reason[24];           /* why timing stopped */

@@ -278,13 +278,14 @@ static fm_status read_val(struct fm_coding *coding, const cJSON *item, void *bas
 static const struct fm_field at_fields[] = {
     { "op", FM_FIELD_TEXT, true, .in = FM_FIELD_IN_ALL, ROOM(at_op) },
     { "wanted_bytes", FM_FIELD_I64, .in = FM_FIELD_IN_ALL, .offset = AT(at_bytes), .max = INT64_MAX },
+    { "below_limit", FM_FIELD_BOOL, .in = FM_FIELD_IN_ALL, .offset = AT(below_limit) },
     { .name = NULL },
 };
 
 static bool at_known(const void *base)
 {
     const struct fm_reply *reply = base;
-    return reply->at_op[0] || reply->at_bytes;
+    return reply->at_op[0] || reply->at_bytes || reply->below_limit;
 }
 
 static void write_at(struct fm_coding *coding, const void *base)

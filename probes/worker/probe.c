@@ -315,6 +315,14 @@ static void copy_peak(const struct fm_peak *peak, struct fm_measured *m)
     for (int i = 0; i < FM_BREAKDOWN_COUNT && i < FM_BREAKDOWN_ROWS; i++) m->breakdown_bytes[i] = peak->breakdown_bytes[i];
 }
 
+/* would the limit have allowed what did not fit? */
+static bool below_limit(const struct fm_replay *replay, int64_t memory_bytes)
+{
+    const struct fm_allocator *a = replay->allocator;
+    if (!replay->oom_bytes) return true;        /* a library of the device's own */
+    return a->stats.reserved_bytes <= memory_bytes - fm_allocator_segment_bytes(fm_allocator_round_bytes(a, replay->oom_bytes));
+}
+
 static void report(struct probe *p, fm_status status)
 {
     struct fm_reply *reply = p->reply;
@@ -334,6 +342,7 @@ static void report(struct probe *p, fm_status status)
         uint32_t label = at->kind == FM_CALL ? p->program.call[at->a].label : p->program.storage[at->a].label;
         (void)snprintf(reply->at_op, sizeof reply->at_op, "%.60s", p->program.names + label);
         reply->at_bytes = replay->oom_bytes;
+        reply->below_limit = below_limit(replay, p->request->memory_bytes);
     }
     if (status == FM_OK && p->engine.nonfinite) {
         reply->outcome = FM_OUTCOME_nonfinite;

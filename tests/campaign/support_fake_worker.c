@@ -110,6 +110,7 @@ static void act(enum fm_fake_act how)
     case FM_FAKE_UNSUPPORTED: fail_with(FM_OUTCOME_unsupported, "scripted"); break;
     case FM_FAKE_NONFINITE: fail_with(FM_OUTCOME_nonfinite, "the loss was not finite"); break;
     case FM_FAKE_OOM_DEVICE: fail_with(FM_OUTCOME_oom_device, "scripted"); break;
+    case FM_FAKE_REFUSED: fail_with(FM_OUTCOME_oom_device, "scripted"), reply.below_limit = true; break;
     }
 }
 

@@ -14,7 +14,8 @@
 enum fm_fake_act {
     FM_FAKE_ANSWER,                 /* by the closed form */
     FM_FAKE_CRASH, FM_FAKE_HANG, FM_FAKE_BABBLE, FM_FAKE_KILLED, FM_FAKE_SLOW,
-    FM_FAKE_OOM_HOST, FM_FAKE_UNSUPPORTED, FM_FAKE_NONFINITE, FM_FAKE_OOM_DEVICE
+    FM_FAKE_OOM_HOST, FM_FAKE_UNSUPPORTED, FM_FAKE_NONFINITE, FM_FAKE_OOM_DEVICE,
+    FM_FAKE_REFUSED                 /* oom_device below the limit */
 };
 
 /* batches from 1; 0 in a field "batch" or "probe": never */

@@ -267,6 +267,26 @@ static void slow_is_not_dead_and_nonfinite_fits(void **state)
     }
 }
 
+/* A device that has less than its limit says: the batch is tried again. Once is no harm; twice, and the boundary below is
+ * not certified. What one cell met so says nothing of another. */
+static void a_device_without_the_room_its_limit_has(void **state)
+{
+    (void)state;
+    for (int64_t times = 1; times <= 2; times++) {
+        struct fm_trial t;
+        fm_trial_open(&t, (const char *const[]){ "val_batch=same", "val_batch=half", NULL });
+        t.script.act = FM_FAKE_REFUSED, t.script.act_probe = 1, t.script.act_count = times;
+        run(&t);
+        const cJSON *v = fm_trial_verdict(&t, 0);
+        assert_int_equal(fm_truth(v, "certified"), times == 1);
+        assert_true(max_train(&t, 0) == (double)(times == 1 ? t.planned_batch : t.planned_batch - 1));
+        if (times == 2) assert_non_null(strstr(fm_words(v, "reason"), "what others hold"));
+        assert_true(fm_truth(fm_trial_verdict(&t, 1), "certified"));
+        assert_true(max_train(&t, 1) == (double)t.planned_batch);
+        fm_trial_close(&t);
+    }
+}
+
 /* a question about workspaces that kills, hangs or confuses the worker costs its cell, not the campaign */
 static void questions_that_go_wrong(void **state)
 {
@@ -372,7 +392,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(misfits_after_validation_are_not_shared),
         cmocka_unit_test(once_is_forgiven),
         cmocka_unit_test(what_ends_a_cell),
-        cmocka_unit_test(slow_is_not_dead_and_nonfinite_fits),
+        cmocka_unit_test(slow_is_not_dead_and_nonfinite_fits), cmocka_unit_test(a_device_without_the_room_its_limit_has),
         cmocka_unit_test(questions_that_go_wrong),
         cmocka_unit_test(questions_that_are_answered_no),
         cmocka_unit_test(a_batch_that_cannot_be_built_ends_the_search),

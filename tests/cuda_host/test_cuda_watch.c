@@ -55,6 +55,28 @@ static void probe(const char *options, bool shared)
     assert_true(reply->train.known && reply->val.known);
 }
 
+/* refused by the limit, or by a device that has less than the limit says */
+static void whose_limit(void **state)
+{
+    (void)state;
+    struct fm_request whole = request;
+    static const struct { const char *options; int64_t memory_bytes; bool below; } row[] = {
+        { "idle=1,memory=301", INT64_C(1) << 30, true },
+        { "idle=1", INT64_C(1) << 20, false },
+        { "idle=1,conv_fail=4004", INT64_C(1) << 30, true },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        struct fm_backend *backend = fm_fake_open(row[i].options);
+        fm_reply_init(reply);
+        request.memory_bytes = row[i].memory_bytes;
+        fm_worker_probe(&fm_backend_cuda, backend, &request, reply);
+        fm_backend_cuda.close(backend);
+        if (reply->outcome != FM_OUTCOME_oom_device) fail_msg("%s: %d %s, reserved %lld", row[i].options, (int)reply->outcome, reply->reason, (long long)reply->train.reserved_bytes);
+        if (reply->below_limit != row[i].below) fail_msg("%s: %s at %s, %lld bytes", row[i].options, reply->reason, reply->at_op, (long long)reply->at_bytes);
+    }
+    request = whole;
+}
+
 static void contains(const char *text, const char *part)
 {
     if (!strstr(text, part)) fail_msg("'%s' is not in: %s", part, text);
@@ -222,7 +244,7 @@ int main(void)
 {
     (void)unsetenv("CUDA_VISIBLE_DEVICES");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(figures), cmocka_unit_test(throttling), cmocka_unit_test(throttling_begins), cmocka_unit_test(others),
+        cmocka_unit_test(whose_limit), cmocka_unit_test(figures), cmocka_unit_test(throttling), cmocka_unit_test(throttling_begins), cmocka_unit_test(others),
         cmocka_unit_test(containers), cmocka_unit_test(learning), cmocka_unit_test(unknown), cmocka_unit_test(hanging),
     };
     return cmocka_run_group_tests(tests, enter, leave);

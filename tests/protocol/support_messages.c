@@ -241,6 +241,7 @@ void fm_random_reply(struct fm_draw *draw, enum fm_request_kind kind, enum fm_ou
     if (coin(draw)) {
         any_text(draw, 0, out->at_op, sizeof out->at_op);
         out->at_bytes = any_int(draw, 0, INT64_MAX);
+        out->below_limit = coin(draw);
     }
     out->setup_ns = any_int(draw, 0, INT64_MAX);
     out->wall_ns = any_int(draw, 0, INT64_MAX);
@@ -327,7 +328,7 @@ bool fm_reply_equal(const struct fm_reply *a, const struct fm_reply *b)
                 a->device_free_bytes == b->device_free_bytes && a->device_threads == b->device_threads &&
                 a->answers == b->answers && a->program == b->program && same_measured(&a->train, &b->train) &&
                 same_measured(&a->val, &b->val) && a->failed_in_val == b->failed_in_val &&
-                strcmp(a->at_op, b->at_op) == 0 && a->at_bytes == b->at_bytes && a->setup_ns == b->setup_ns &&
+                strcmp(a->at_op, b->at_op) == 0 && a->at_bytes == b->at_bytes && a->below_limit == b->below_limit && a->setup_ns == b->setup_ns &&
                 a->wall_ns == b->wall_ns && a->rss_peak_bytes == b->rss_peak_bytes &&
                 strcmp(a->stop_reason, b->stop_reason) == 0;
     for (size_t i = 0; same && i < a->answers; i++) same = same_answer(&a->answer[i], &b->answer[i]);

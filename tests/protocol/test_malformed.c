@@ -31,7 +31,8 @@ static const char done_line[] =
     "{\"v\":1,\"id\":7,\"req\":\"probe\",\"outcome\":\"ok\",\"program\":\"00000000000000ff\",\"train\":{\"allocated_"
     "bytes\":1,"
     "\"reserved_bytes\":2,\"counted_bytes\":1,\"workspace_bytes\":0,\"breakdown_bytes\":[1,2,3,4,5,6,7,8],\"steps\":2,"
-    "\"step_ns\":[10,11],\"throttled\":[1],\"loss_first\":1.5},\"failed_in_val\":false,\"at\":{\"op\":\"x\",\"wanted_bytes\":4},\"setup_"
+    "\"step_ns\":[10,11],\"throttled\":[1],\"loss_first\":1.5},\"failed_in_val\":false,\"at\":{\"op\":\"x\",\"wanted_bytes\":4,"
+    "\"below_limit\":true},\"setup_"
     "ns\":1,"
     "\"wall_ns\":2,\"stop_reason\":\"count\",\"state\":{\"looks\":3,\"sm_mhz_min\":1500,\"slow\":\"none\"},\"others\":[{\"pid\":9}]}";
 static const char answers_line[] = "{\"v\":1,\"id\":7,\"req\":\"workspaces\",\"outcome\":\"ok\",\"answers\":[{\"key\":"

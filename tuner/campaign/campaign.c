@@ -56,11 +56,11 @@ static fm_status search_batches(struct fm_campaign *c, size_t index, struct fm_s
         }
         if (status != FM_OK) break;
         bool tried = shown->outcome == FM_OUTCOME_timeout || shown->outcome == FM_OUTCOME_crash || shown->outcome == FM_OUTCOME_protocol;
-        launch = tried ? launch + 1 : 1;
+        launch = tried || shown->disturbed ? launch + 1 : 1;
         s->dirty = true;
         if (shown->outcome != FM_OUTCOME_ok && shown->outcome != FM_OUTCOME_oom_device)
             (void)snprintf(s->reason, sizeof s->reason, "%s", shown->reason);
-        status = fm_search_tell(search, &(struct fm_search_probe){ .batch = batch, .outcome = to_search(shown->outcome) }, err);
+        status = fm_search_tell(search, &(struct fm_search_probe){ batch, to_search(shown->outcome), shown->disturbed }, err);
     }
     return status;
 }
@@ -69,7 +69,7 @@ static fm_status search_batches(struct fm_campaign *c, size_t index, struct fm_s
 static bool holds_for(const struct fm_campaign *c, size_t index, const struct fm_shown *shown)
 {
     const struct fm_cell_state *s = &c->state[index];
-    if (shown->outcome != FM_OUTCOME_oom_device || shown->unfinished || shown->batch > c->config.max_batch) return false;
+    if (shown->outcome != FM_OUTCOME_oom_device || shown->disturbed || shown->unfinished || shown->batch > c->config.max_batch) return false;
     if (shown->train_id == s->train_id && !shown->reached_val) return true;
     return shown->cell_id == s->id && shown->val_batch == fm_cell_val_batch(&c->config.cell[index], shown->batch);
 }
@@ -166,6 +166,7 @@ static const char *reason_of(const struct fm_cell_state *s, const struct fm_verd
     if (s->early != FM_OUTCOME_ok) return s->reason;
     if (v->train.state == FM_SEARCH_RUNNING) return "time budget";
     if (has_reason(&v->train) || (v->val_searched && has_reason(&v->val))) return s->reason;
+    if (v->train.disturbed || v->val.disturbed) return "the device had no room although the limit had: what others hold of it grew";
     return v->train.flaky || v->val.flaky ? "a batch fitted once and once did not: it counts as one that does not fit" : "";
 }
 

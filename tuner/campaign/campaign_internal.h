@@ -16,6 +16,7 @@ struct fm_shown {
     uint32_t launch;
     enum fm_outcome outcome;
     bool failed_in_val;
+    bool disturbed;                 /* the device had not what its limit promised: others hold more than when it was set */
     bool reached_val;               /* what failed after that says nothing of training alone */
     double samples_per_s;           /* NaN: not timed */
     uint32_t unfinished;            /* of an earlier run: times it was started and the process died before its row; 0: it has one */

@@ -153,7 +153,7 @@ static fm_status run_probe(struct fm_campaign *c, const struct fm_probe *p, cons
     if (status == FM_OK) {
         *out = (struct fm_shown){ .cell_id = c->state[p->cell].id, .train_id = c->state[p->cell].train_id, .batch = p->batch,
                                .val_batch = p->val_batch, .launch = p->launch, .outcome = reply->outcome,
-                               .failed_in_val = reply->failed_in_val, .reached_val = reply->val.known,
+                               .failed_in_val = reply->failed_in_val, .disturbed = reply->below_limit, .reached_val = reply->val.known,
                                .samples_per_s = fm_reply_samples_per_s(reply, fm_cell_samples(cell, p->batch)) };
         (void)snprintf(out->reason, sizeof out->reason, "%s", reply->reason);
         status = fm_shown_add(c, out, err);

@@ -257,7 +257,8 @@ cJSON *fm_record_row(const struct fm_row *row)
                sharing(o, row) && number(o, "wall_ns", (double)row->reply->wall_ns);
         if (good && row->outcome == FM_OUTCOME_oom_device) {
             cJSON *at = cJSON_AddObjectToObject(o, "at");
-            good = at && text(at, "op", row->reply->at_op) && number(at, "wanted_bytes", (double)row->reply->at_bytes);
+            good = at && text(at, "op", row->reply->at_op) && number(at, "wanted_bytes", (double)row->reply->at_bytes) &&
+                   (!row->reply->below_limit || truth(at, "below_limit", true));
         }
     }
     return finish(o, good);

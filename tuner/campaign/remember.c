@@ -34,7 +34,7 @@ const struct fm_shown *fm_shown_shared(const struct fm_campaign *c, const struct
     for (size_t i = 0; i < c->shown_count; i++) {
         const struct fm_shown *s = &c->shown[i];
         if (s->train_id != cell->train_id || s->batch != batch || s->cell_id == cell->id) continue;
-        if (s->outcome == FM_OUTCOME_oom_device && !s->reached_val) return s;
+        if (s->outcome == FM_OUTCOME_oom_device && !s->reached_val && !s->disturbed) return s;
     }
     return NULL;
 }
@@ -139,6 +139,7 @@ static void amend(struct fm_campaign *c, const struct fm_shown *s)
         if (s->outcome == FM_OUTCOME_ok) return;
         t->outcome = s->outcome;
         t->failed_in_val = true;
+        t->disturbed = s->disturbed;
         memcpy(t->reason, s->reason, sizeof t->reason);
         return;
     }
@@ -155,6 +156,7 @@ static fm_status remember_row(struct fm_campaign *c, const cJSON *row, size_t in
     s.outcome = outcome ? fm_outcome_parse(outcome) : FM_OUTCOME_COUNT;
     s.samples_per_s = field(cJSON_GetObjectItemCaseSensitive(row, "measured"), "samples_per_s");
     if (s.outcome == FM_OUTCOME_COUNT || !phase) return FM_FAIL(err, FM_MISMATCH, "a row of the journal has no outcome or phase");
+    s.disturbed = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(row, "at"), "below_limit"));
     if (reason) (void)snprintf(s.reason, sizeof s.reason, "%s", reason);
     if (strcmp(phase, "train") != 0) {
         amend(c, &s);
