@@ -75,6 +75,28 @@ static fm_status need(void *context, int64_t batch, struct fm_plan_need *out, st
     return FM_OK;
 }
 
+/* directly after the search its answer need not be planned again: but it is what it would be */
+static void assert_answer_whole(struct fm_session *s, const struct fm_cell *cell, int64_t batch)
+{
+    struct fm_planned kept, again;
+    struct fm_err err = { 0 };
+    struct fm_cell_batch at = { .train = batch, .val = fm_cell_val_batch(cell, batch) };
+    if (!batch) return;
+    if (fm_session_plan(s, cell, at, &kept, &err) != FM_OK) fail_msg("%s", err.text);
+    uint64_t program = fm_program_hash(&s->program);
+    if (fm_session_plan(s, cell, at, &again, &err) != FM_OK) fail_msg("%s", err.text);
+    assert_int_equal(program, fm_program_hash(&s->program));
+    assert_int_equal(kept.program, program);
+    assert_int_equal(kept.program, again.program);
+    assert_int_equal(kept.needed_bytes, again.needed_bytes);
+    assert_int_equal(kept.least_bytes, again.least_bytes);
+    assert_true(kept.plan.fits && again.plan.fits && !kept.assumed && !again.assumed);
+    assert_int_equal(kept.plan.train_steps, again.plan.train_steps);
+    assert_int_equal(kept.plan.val_steps, again.plan.val_steps);
+    assert_memory_equal(&kept.plan.train, &again.plan.train, sizeof again.plan.train);
+    assert_memory_equal(&kept.plan.val, &again.plan.val, sizeof again.plan.val);
+}
+
 static void check(uint64_t seed, int *interesting)
 {
     struct fm_cell cell;
@@ -93,6 +115,7 @@ static void check(uint64_t seed, int *interesting)
     /* from less than one sample takes to more than the limit does */
     s.capacity_bytes = low * 9 / 10 + (int64_t)draw(seed, 7, (uint64_t)(high > low ? high - low : 1) + (uint64_t)low / 8);
     if (fm_session_max_batch(&s, &cell, LIMIT, 0, &got, &err) != FM_OK) fail_msg("%s", err.text);
+    assert_answer_whole(&s, &cell, got.max_batch);
     for (int64_t b = 1; b <= LIMIT; b++) {
         struct fm_cell_batch at = { .train = b, .val = fm_cell_val_batch(&cell, b) };
         if (fm_session_plan(&s, &cell, at, &planned, &err) != FM_OK) fail_msg("%s", err.text);

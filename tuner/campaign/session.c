@@ -12,6 +12,16 @@
 #define SPEC_ANSWERS "3"                /* what the cached answers of the spec worker mean: counts up when that changes */
 #define QUESTION_DEADLINE_NS INT64_C(120000000000)
 
+/* the largest batch that a search replayed and found to fit: its answer, as a rule, which is planned whole next */
+struct fm_best_fit {
+    uint64_t cell_id;
+    struct fm_cell_batch batch;
+    int64_t capacity_bytes;
+    bool known;
+    struct fm_planned planned;
+    struct fm_program program;
+};
+
 static bool is_none(const struct fm_session *s) { return strcmp(s->backend, "none") == 0; }
 
 /* a GPU's UUID, or that of a part of it, names the cuda backend's device; else the name of the backend comes first */
@@ -148,6 +158,8 @@ void fm_session_close(struct fm_session *s)
     fm_workspaces_release(&s->workspaces);
     fm_planner_release(&s->planner);
     fm_program_release(&s->program);
+    if (s->best) fm_program_release(&s->best->program);
+    fm_free(s->best);
     *s = (struct fm_session){ .cache = { .fd = -1 } };
 }
 
@@ -272,6 +284,41 @@ static bool is_answered(const struct fm_program *p, const struct fm_workspaces *
     return true;
 }
 
+static void swap_program(struct fm_session *s)
+{
+    struct fm_program program = s->program;
+    s->program = s->best->program;
+    s->best->program = program;
+}
+
+/* the session's program fits; without memory to note it, it is planned again */
+static void note_fit(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, const struct fm_planned *planned)
+{
+    if (!s->best) s->best = fm_calloc(1, sizeof *s->best);
+    struct fm_best_fit *best = s->best;
+    if (!best || (best->known && (batch.train < best->batch.train || batch.val < best->batch.val))) return;
+    best->cell_id = fm_cell_id(cell);
+    best->batch = batch;
+    best->capacity_bytes = s->capacity_bytes;
+    best->planned = *planned;
+    best->known = true;
+    swap_program(s);
+}
+
+/* the plan as the search before left it */
+static bool take_fit(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_planned *out)
+{
+    struct fm_best_fit *best = s->best;
+    bool known = best && best->known && best->batch.train == batch.train && best->batch.val == batch.val && !batch.fixed_batch &&
+                 best->capacity_bytes == s->capacity_bytes && best->cell_id == fm_cell_id(cell);
+    if (best) best->known = false;
+    if (!known) return false;
+    swap_program(s);
+    *out = best->planned;
+    out->program = fm_program_hash(&s->program);
+    return true;
+}
+
 static fm_status plan(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, enum depth depth,
                       struct fm_planned *out, struct fm_err *err)
 {
@@ -304,7 +351,7 @@ static fm_status plan(struct fm_session *s, const struct fm_cell *cell, struct f
 fm_status fm_session_plan(struct fm_session *s, const struct fm_cell *cell, struct fm_cell_batch batch, struct fm_planned *out,
                           struct fm_err *err)
 {
-    return plan(s, cell, batch, PLAN_WHOLE, out, err);
+    return take_fit(s, cell, batch, out) ? FM_OK : plan(s, cell, batch, PLAN_WHOLE, out, err);
 }
 
 struct query {
@@ -327,6 +374,7 @@ static fm_status need(void *context, int64_t batch, struct fm_plan_need *out, st
         return FM_OK;
     }
     if (status != FM_OK) return FM_FAIL(err, status, "%s", why.text);
+    if (planned.plan.fits && !planned.assumed) note_fit(q->session, q->cell, b, &planned);
     out->fits = planned.plan.fits;
     out->assumed = planned.assumed;
     out->bytes = (uint64_t)planned.needed_bytes;
@@ -338,6 +386,7 @@ fm_status fm_session_max_batch(struct fm_session *s, const struct fm_cell *cell,
                                struct fm_plan_max_answer *out, struct fm_err *err)
 {
     struct query q = { s, cell, train_batch };
+    if (s->best) s->best->known = false;
     struct fm_plan_max_query query = { .need = need, .context = &q, .capacity_bytes = (uint64_t)s->capacity_bytes, .max_batch = limit };
     return fm_plan_max_batch(&query, out, err);
 }

@@ -37,7 +37,8 @@ struct fm_session {
     struct fm_workspaces workspaces;        /* those that came up so far */
     struct fm_cache cache;
     struct fm_planner planner;
-    struct fm_program program;      /* the last one lowered */
+    struct fm_program program;      /* the last one planned; after a search any */
+    struct fm_best_fit *best;       /* of the search that was just made: whole, if the next plan is that. NULL: none yet */
     int64_t capacity_bytes;         /* what reserved may reach */
     uint64_t fingerprint;
     int64_t requests;               /* numbers them */
