@@ -86,6 +86,9 @@ for method in plan binsearch; do
 done
 python3 tests/bench/search_table.py "$searches/plan/result.json" "$searches/binsearch/result.json"
 
+echo "== the plan command, second call"
+python3 tests/bench/plan_wall.py build/fillmark
+
 for bench in bench_plan bench_allocator; do
     [ -x "build/bench/$bench" ] || continue
     echo "== $bench"

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-ROUNDS = 25
+ROUNDS = 20
 CELLS = ["--precision", "fp32,bf16", "--checkpoint", "none,blocks"]
 SUBJECTS = [(device, workload) for workload in ("denseunet3d", "segformer") for device in ("rtx4090", "none")]
 
