@@ -28,6 +28,29 @@ static bool has(const struct fm_program *p, enum fm_section s)
     return p->section[s + 1] > p->section[s];
 }
 
+static bool same_peak(const struct fm_peak *a, const struct fm_peak *b)
+{
+    return a->allocated_bytes == b->allocated_bytes && a->reserved_bytes == b->reserved_bytes &&
+           a->counted_bytes == b->counted_bytes && a->workspace_bytes == b->workspace_bytes;
+}
+
+/* training from here on, where `settled` did not end in a state that came back */
+static fm_status replay_tail(struct fm_replay *r, const struct fm_settle *settled, struct fm_plan *out, struct fm_err *err)
+{
+    uint64_t seen[FM_PLAN_MAX_TAIL + 1] = { fm_replay_state_hash(r) };
+    for (uint32_t step = 1; !settled->repeats && step <= FM_PLAN_MAX_TAIL; step++) {
+        struct fm_peak before = r->peak[0];
+        fm_status status = fm_replay_section(r, FM_SECTION_TRAIN, err);
+        if (status != FM_OK || !same_peak(&before, &r->peak[0])) out->tail_steps = step;
+        if (status != FM_OK) return status;
+        seen[step] = fm_replay_state_hash(r);
+        for (uint32_t i = 0; i < step; i++)
+            if (seen[i] == seen[step]) return FM_OK;
+        if (fm_settle_knows(settled, r)) return FM_OK;
+    }
+    return FM_OK;
+}
+
 /* One whole probe; *val tells where a failure happened. Where validation leaves a state that training went on from before,
  * training again would only do what it did, and is left out. */
 static fm_status replay_all(struct fm_replay *r, struct fm_plan *out, bool *val, struct fm_err *err)
@@ -39,7 +62,8 @@ static fm_status replay_all(struct fm_replay *r, struct fm_plan *out, bool *val,
     if (status == FM_OK && any_train) status = fm_replay_section(r, FM_SECTION_TRAIN_FIRST, err);
     if (status == FM_OK && any_train) status = fm_replay_settle(r, FM_SECTION_TRAIN, &train, err);
     out->train_steps = train.steps;
-    if (status != FM_OK || !has(p, FM_SECTION_VAL)) return status;
+    if (status != FM_OK) return status;
+    if (!has(p, FM_SECTION_VAL)) return any_train ? replay_tail(r, &train, out, err) : FM_OK;
     *val = true;
     status = fm_replay_section(r, FM_SECTION_VAL_FIRST, err);
     if (status == FM_OK) status = fm_replay_settle(r, FM_SECTION_VAL, &validate, err);
@@ -47,7 +71,9 @@ static fm_status replay_all(struct fm_replay *r, struct fm_plan *out, bool *val,
     if (status == FM_OK) status = fm_replay_section(r, FM_SECTION_VAL_EXIT, err);
     if (status != FM_OK || !any_train) return status;
     *val = false;
-    return fm_settle_knows(&train, r) ? FM_OK : fm_replay_settle(r, FM_SECTION_TRAIN, &again, err);
+    if (train.repeats && fm_settle_knows(&train, r)) return FM_OK;
+    status = fm_replay_settle(r, FM_SECTION_TRAIN, &again, err);
+    return status == FM_OK ? replay_tail(r, &again, out, err) : status;
 }
 
 /* the name of what instruction `at` belongs to */

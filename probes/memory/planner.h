@@ -1,18 +1,22 @@
 /* Planning: what a step program would take, by arithmetic; nothing is executed.
  *
  * The order is that of a certified probe: model, training until the allocator's state repeats, validation likewise,
- * training again, all in one process. */
+ * training again, all in one process. Where training does not settle within FM_REPLAY_MAX_STEPS, more steps follow, up to
+ * FM_PLAN_MAX_TAIL, until a state comes back: what is timed later must not need more than was planned. */
 #ifndef FM_PROBES_MEMORY_PLANNER_H
 #define FM_PROBES_MEMORY_PLANNER_H
 
 #include "probes/memory/arithmetic_source.h"
 #include "probes/memory/replay.h"
 
+#define FM_PLAN_MAX_TAIL 256
+
 struct fm_plan {
     bool fits;                          /* in the capacity that was given */
     bool limited_by_val;                /* where it did not fit */
     struct fm_peak train, val;          /* as far as the replay came */
     uint32_t train_steps, val_steps;    /* until the state repeated: a worker runs at least as many */
+    uint32_t tail_steps;                /* then, if training's did not repeat: further ones until its peaks were reached, or it failed */
     char oom_at[64];                    /* what was being allocated when it did not fit: "dec1.cat" */
     int64_t oom_bytes;
 };

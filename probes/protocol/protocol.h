@@ -81,6 +81,7 @@ struct fm_request {
     uint64_t seed;
     int64_t deadline_ms;            /* for the log: the parent enforces it */
     uint32_t train_steps, val_steps;        /* planned to settle in: run at least as many */
+    uint32_t tail_steps;                    /* of training after that, until its planned peaks are reached */
     uint32_t measured_min, measured_max;    /* timed training steps; max 0: time nothing */
     int64_t measured_max_ms;
     double relative_error;          /* stop when the standard error is below this share of the mean */

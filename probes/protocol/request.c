@@ -170,6 +170,7 @@ static const struct fm_field fields[] = {
     { "deadline_ms", FM_FIELD_I64, .in = IN_PROBE, .offset = AT(deadline_ms), .max = MAX_MS },
     { "train_steps", FM_FIELD_U32, .in = IN_PROBE, .offset = AT(train_steps), .max = MAX_STEPS },
     { "val_steps", FM_FIELD_U32, .in = IN_PROBE, .offset = AT(val_steps), .max = MAX_STEPS },
+    { "tail_steps", FM_FIELD_U32, .in = IN_PROBE, .offset = AT(tail_steps), .max = MAX_STEPS },
     { "measured_min", FM_FIELD_U32, .in = IN_PROBE, .offset = AT(measured_min), .max = FM_MAX_STEPS_KEPT },
     { "measured_max", FM_FIELD_U32, .in = IN_PROBE, .offset = AT(measured_max), .max = FM_MAX_STEPS_KEPT },
     { "measured_max_ms", FM_FIELD_I64, .in = IN_PROBE, .offset = AT(measured_max_ms), .max = MAX_MS },

@@ -376,6 +376,8 @@ void fm_worker_probe(const struct fm_backend_ops *ops, struct fm_backend *backen
     if (status == FM_OK) {
         status = run_training(&p, &err);
         if (status == FM_OK) status = run_validation(&p, &err);
+        for (uint32_t i = 0; request->batch && i < request->tail_steps && status == FM_OK; i++)
+            status = fm_engine_run(&p.engine, FM_SECTION_TRAIN, NULL, &err);
         if (status == FM_OK && request->batch) status = timed_steps(&p, &err);
         if (status == FM_OK) status = fm_engine_check(&p.engine, &err);
         report(&p, status);

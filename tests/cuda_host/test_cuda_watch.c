@@ -77,6 +77,26 @@ static void whose_limit(void **state)
     request = whole;
 }
 
+/* steps that the plan wants besides those that settle */
+static void a_tail_is_run(void **state)
+{
+    (void)state;
+    struct fm_request whole = request;
+    uint32_t steps[2] = { 0 };
+    request.measured_max = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct fm_backend *backend = fm_fake_open("idle=1");
+        fm_reply_init(reply);
+        request.tail_steps = 7 * i;
+        fm_worker_probe(&fm_backend_cuda, backend, &request, reply);
+        fm_backend_cuda.close(backend);
+        assert_int_equal(reply->outcome, FM_OUTCOME_ok);
+        steps[i] = reply->train.steps;
+    }
+    assert_int_equal(steps[1], steps[0] + 7);
+    request = whole;
+}
+
 static void contains(const char *text, const char *part)
 {
     if (!strstr(text, part)) fail_msg("'%s' is not in: %s", part, text);
@@ -244,7 +264,7 @@ int main(void)
 {
     (void)unsetenv("CUDA_VISIBLE_DEVICES");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whose_limit), cmocka_unit_test(figures), cmocka_unit_test(throttling), cmocka_unit_test(throttling_begins), cmocka_unit_test(others),
+        cmocka_unit_test(whose_limit), cmocka_unit_test(a_tail_is_run), cmocka_unit_test(figures), cmocka_unit_test(throttling), cmocka_unit_test(throttling_begins), cmocka_unit_test(others),
         cmocka_unit_test(containers), cmocka_unit_test(learning), cmocka_unit_test(unknown), cmocka_unit_test(hanging),
     };
     return cmocka_run_group_tests(tests, enter, leave);

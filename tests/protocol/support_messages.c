@@ -111,6 +111,7 @@ void fm_random_request(struct fm_draw *draw, enum fm_request_kind kind, struct f
     out->deadline_ms = any_int(draw, 0, 1000000000000);
     out->train_steps = (uint32_t)any_int(draw, 0, 1000000);
     out->val_steps = (uint32_t)any_int(draw, 0, 1000000);
+    out->tail_steps = (uint32_t)any_int(draw, 0, 1000000);
     out->measured_min = (uint32_t)any_int(draw, 0, FM_MAX_STEPS_KEPT);
     out->measured_max = (uint32_t)any_int(draw, 0, FM_MAX_STEPS_KEPT);
     out->measured_max_ms = any_int(draw, 0, 1000000000000);
@@ -274,7 +275,7 @@ bool fm_request_equal(const struct fm_request *a, const struct fm_request *b)
            a->batch == b->batch && a->val_batch == b->val_batch && a->keys == b->keys &&
            (!a->keys || memcmp(a->key, b->key, a->keys * sizeof *a->key) == 0) && a->program == b->program &&
            a->memory_bytes == b->memory_bytes && a->seed == b->seed && a->deadline_ms == b->deadline_ms &&
-           a->train_steps == b->train_steps && a->val_steps == b->val_steps && a->measured_min == b->measured_min &&
+           a->train_steps == b->train_steps && a->val_steps == b->val_steps && a->tail_steps == b->tail_steps && a->measured_min == b->measured_min &&
            a->measured_max == b->measured_max && a->measured_max_ms == b->measured_max_ms &&
            same_double(a->relative_error, b->relative_error) && a->fixed_batch == b->fixed_batch &&
            a->poison == b->poison && a->shared == b->shared;

@@ -21,7 +21,7 @@ static const char probe_line[] = "{\"v\":1,\"id\":7,\"req\":\"probe\",\"workload
                                  "\"strategies\":{},\"batch\":2,\"val_batch\":0,"
                                  "\"program\":\"00000000000000ff\",\"memory_bytes\":1048576,\"seed\":"
                                  "\"0000000000000001\",\"deadline_ms\":1000,\"train_steps\":3,"
-                                 "\"val_steps\":0,\"measured_min\":5,\"measured_max\":9,\"measured_max_ms\":100,"
+                                 "\"val_steps\":0,\"tail_steps\":0,\"measured_min\":5,\"measured_max\":9,\"measured_max_ms\":100,"
                                  "\"relative_error\":0.01,\"fixed_batch\":false,"
                                  "\"shared\":false,\"poison\":true}";
 static const char keys_line[] = "{\"v\":1,\"id\":7,\"req\":\"workspaces\",\"workload\":\"net\",\"set\":{},"

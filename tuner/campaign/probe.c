@@ -95,7 +95,8 @@ void fm_campaign_request(const struct fm_campaign *c, const struct fm_probe *p, 
     *q = (struct fm_request){
         .id = 1, .kind = FM_REQUEST_PROBE, .batch = p->batch, .val_batch = p->val_batch, .program = planned->program,
         .memory_bytes = c->config.session->capacity_bytes, .seed = c->config.seed, .deadline_ms = c->config.deadline_ns / 1000000,
-        .train_steps = planned->plan.train_steps, .val_steps = planned->plan.val_steps, .relative_error = RELATIVE_ERROR,
+        .train_steps = planned->plan.train_steps, .val_steps = planned->plan.val_steps,
+        .tail_steps = planned->plan.tail_steps, .relative_error = RELATIVE_ERROR,
         .measured_min = MEASURED_MIN, .measured_max = p->timed ? MEASURED_MAX : 0, .measured_max_ms = c->config.measured_ns / 1000000,
         .poison = c->config.poison, .shared = c->config.shared,
     };
