@@ -4,18 +4,22 @@ set -euo pipefail
 
 usage() {
     cat <<'USAGE'
-usage: ci/setup.sh [--help]
+usage: ci/setup.sh [--browser] [--help]
 
 Looks for the compiler, CMake and the libraries that fillmark needs, and installs the missing ones with
 apt (Debian 12 and 13, Ubuntu 22.04 and 24.04), as root or through sudo. Where oneDNN is older than 2.6,
 as Ubuntu 22.04's is, it unpacks a newer one of PyPI (ci/onednn.txt: fixed version, checked hashes) into
 .deps/onednn beside the source, where CMake finds it. It says what it will install before it does. When
 everything is there it does nothing.
+
+  --browser   on Debian also chromium, in which a test looks at report.html; Ubuntu's is a snap and is left out
 USAGE
 }
 
+browser=no
 case "${1:-}" in
 '') ;;
+--browser) browser=yes ;;
 -h | --help) usage; exit 0 ;;
 *) echo "setup: unknown argument '$1'" >&2; usage >&2; exit 2 ;;
 esac
@@ -95,6 +99,7 @@ need node-d3 test -e /usr/share/nodejs/d3/dist/d3.min.js
 # the tests of exports read them with Python
 need python3-yaml python3 -c 'import yaml'
 need python3-venv python3 -c 'import ensurepip, venv'
+if [ $browser = yes ] && grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then need chromium command -v chromium; fi
 
 system=unknown
 if [ -r /etc/os-release ]; then
