@@ -39,7 +39,7 @@ static void write_cell(struct fm_buf *out, int id, const struct cell_text *c)
     if (!c->outcome) return;
     fm_buf_printf(out, "{'kind':'cell','v':1,'id':'c%d','train_id':'t%d','device':'cpu','workload':'w','set':{},'strategies':{},"
                   "'model_id':'m','changes_model':[],'parameters':7,'flops_per_sample':10}\n", id, id);
-    if (c->shared && !c->step_ms[0])
+    if (c->shared && !(c->step_ms[0] > 0))
         fm_buf_printf(out, "{'kind':'row','v':1,'cell':'c%d','batch':%d,'val_batch':0,'phase':'train','role':'boundary','launch':1,"
                       "'outcome':'ok','untimed':'other (pid 4)','measured':{'reserved_bytes':%lld}}\n", id, c->max_batch, (long long)c->peak_mib << 20);
     for (int l = 0; l < LAUNCHES && c->step_ms[l] > 0; l++)
