@@ -36,8 +36,10 @@ static void look(void *context, bool processes, struct fm_device_sample *out)
     if (processes) atomic_fetch_add(&device.process_looks, 1);
     while (n == atomic_load(&device.hang_at) && !atomic_load(&device.let_go)) pause_ms(5);
     if (atomic_load(&device.look_ms)) pause_ms(atomic_load(&device.look_ms));
-    *out = (struct fm_device_sample){ .sm_mhz = atomic_load(&device.mhz), .memory_mhz = 2000, .temperature_c = -1, .power_mw = 100000 + n,
-                                      .slow = atomic_load(&device.slow), .others = processes ? atomic_load(&device.others) : -1 };
+    *out = (struct fm_device_sample){ .memory_mhz = 2000, .temperature_c = -1, .power_mw = 100000 + n };
+    out->sm_mhz = atomic_load(&device.mhz);
+    out->slow = atomic_load(&device.slow);
+    out->others = processes ? atomic_load(&device.others) : -1;
     if (out->others > 0) out->other[out->others_listed++] = (struct fm_holder){ .pid = 7, .bytes = 5, .name = "other" };
 }
 
