@@ -9,8 +9,9 @@
 #include "probes/backends/ref/ref.h"
 #include "tuner/base/memory.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
-#include <time.h>
+#include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
 #define FUNCTION(name, ...)       \
@@ -249,13 +250,18 @@ static bool convolve(const struct descriptor *graph, void *const data[3])
     return fm_backend_ref.run(NULL, &launch, NULL) == FM_OK;
 }
 
-/* so much of this thread's time, by which the stand-in's events go then */
+/* lets time pass on the clock of the driver that lies beside this library */
 static void work(int64_t ns)
 {
-    struct timespec start, now;
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &start);
-    do (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    while ((now.tv_sec - start.tv_sec) * 1000000000 + now.tv_nsec - start.tv_nsec < ns);
+    Dl_info self;
+    char path[512];
+    if (!dladdr((void *)width, &self)) return;
+    (void)snprintf(path, sizeof path, "%.*s/libcuda.so.1", (int)(strrchr(self.dli_fname, '/') - self.dli_fname), self.dli_fname);
+    void *driver = dlopen(path, RTLD_NOW | RTLD_NOLOAD), *found = driver ? dlsym(driver, "fake_cuda_pass") : NULL;
+    void (*pass)(int64_t);
+    memcpy(&pass, &found, sizeof pass);
+    if (pass) pass(ns);
+    if (driver) (void)dlclose(driver);
 }
 
 FUNCTION(cudnnBackendExecute, void *handle, struct descriptor *plan, struct descriptor *pack)
@@ -272,7 +278,7 @@ FUNCTION(cudnnBackendExecute, void *handle, struct descriptor *plan, struct desc
     if (plan->bytes) workspace[0] = workspace[plan->bytes - 1] = 0x5A;
     engine_ran = (long)plan->engine;
     executions++;
-    if (fake_option("fast", -1) >= 0 && fake_option("fast", -1) != engine_ran) work(500000);
+    if (fake_option("fast", -1) >= 0) work(fake_option("fast", -1) == engine_ran ? 1000 : 500000);
     if (attention && !fake_option("idle", 0))
         return fake_attention_run(plan->graph, fake_value(pack, FM_CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS), pointers) ? 0 : 5000;
     memcpy(data, pointers->data, sizeof data);
