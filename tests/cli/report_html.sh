@@ -10,8 +10,8 @@ code=0
 "$FILLMARK" report run --format html >report.html 2>err.txt || code=$?
 if [ "$code" -eq 11 ]; then
     says err.txt "install node-d3"
-    echo "SKIPPED: fillmark was built without D3 (package node-d3)"
-    exit 0
+    echo "skipped: fillmark was built without D3 (package node-d3)"
+    exit 77
 fi
 [ "$code" -eq 0 ] || { cat err.txt >&2; fail "report --format html: exit code $code"; }
 says report.html '<script id="result" type="application/json">{"schema":"fillmark.result/1"'
@@ -22,8 +22,8 @@ for name in ${FM_BROWSER:-chromium chromium-browser google-chrome}; do
     if command -v "$name" >/dev/null; then browser=$name; break; fi
 done
 if [ -z "$browser" ]; then
-    echo "SKIPPED: no browser (package chromium): the page was written, what it shows was not looked at"
-    exit 0
+    echo "skipped: no browser (package chromium): the page was written, what it shows was not looked at"
+    exit 77
 fi
 
 # checked PAGE: as it is, and behind it what uses it

@@ -19,17 +19,10 @@
 #include <cmocka.h>
 
 #ifndef FM_HAVE_CUDNN
-static void no_cudnn(void **state)
-{
-    (void)state;
-    print_message("skipped: built without cuDNN\n");
-    skip();
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(no_cudnn) };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    (void)printf("skipped: built without cuDNN\n");
+    return 77;
 }
 #else
 
