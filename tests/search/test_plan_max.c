@@ -13,12 +13,13 @@
 
 #define MIB UINT64_C(1048576)
 
-enum shape { AFFINE, STEPPED, CONVEX, CONCAVE, JUMP, NOISY, MUTE, SHAPES };
+enum shape { AFFINE, STEPPED, CONVEX, CONCAVE, JUMP, NOISY, MUTE, SHAPES, SHARE };
 
 struct cost {
     enum shape shape;
     uint64_t fixed, slope, segment, capacity, seed;
     int64_t jump_at;
+    double share;               /* of fragments */
     bool assumes;               /* and leaves it at that where it may */
     bool least;                 /* says what never shrinks: fixed + slope * batch */
     struct { int64_t batch; bool fits, assumed; } seen[1024];
@@ -31,6 +32,7 @@ static uint64_t bytes_at(const struct cost *c, int64_t b)
     uint64_t n = (uint64_t)b, bytes = c->fixed + c->slope * n;
     switch (c->shape) {
     case AFFINE: case MUTE: case SHAPES: break;
+    case SHARE: bytes += (uint64_t)(c->share * (double)bytes); break;
     case STEPPED: bytes = (bytes + c->segment - 1) / c->segment * c->segment; break;
     case CONVEX: bytes += c->slope * n * n / 64; break;
     case CONCAVE:       /* ever flatter up to batch 64, constant beyond */
@@ -170,6 +172,26 @@ static void test_largest_of_several(void **state)
     assert_in_range(several, 1000, 19000);
 }
 
+/* Where fragments take a share, from nothing to a third, few evaluations find the answer, however large it is. */
+static void test_share_of_fragments(void **state)
+{
+    int64_t sum = 0, count = 0;
+    (void)state;
+    for (uint64_t seed = 0; seed < 20000; seed++, count++) {
+        uint64_t r = fm_rng_u64(seed, 4, 0);
+        struct cost c = { .shape = SHARE, .least = true, .assumes = true, .fixed = r % (3000 * MIB), .slope = MIB + (r >> 20) % (200 * MIB) };
+        c.share = (double)(fm_rng_u64(seed, 4, 1) % 1000) / 3000;
+        uint64_t most = 5 + fm_rng_u64(seed, 4, 2) % ((fm_rng_u64(seed, 4, 3) & 1) ? 40 : 5000);
+        c.capacity = c.fixed + c.slope * most;
+        struct fm_plan_max_answer a = find(&c, FM_SEARCH_BATCH_LIMIT);
+        check(&c, FM_SEARCH_BATCH_LIMIT, &a);
+        if (a.max_batch) assert_true(bytes_at(&c, a.max_batch) <= c.capacity && bytes_at(&c, a.max_batch + 1) > c.capacity);
+        assert_in_range(a.evaluations, 1, 16);
+        sum += a.evaluations;
+    }
+    assert_true(sum <= 10 * count);
+}
+
 static void test_edges(void **state)
 {
     (void)state;
@@ -216,7 +238,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_affine_takes_four),
         cmocka_unit_test(test_random_shapes), cmocka_unit_test(test_largest_of_several),
-        cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_share_of_fragments), cmocka_unit_test(test_edges),
         cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

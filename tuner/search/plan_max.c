@@ -7,6 +7,7 @@
 
 #define BOUNDARIES_MAX 8            /* where memory is not monotone, this many are looked for */
 #define FEW 10
+#define COARSE 32                   /* where fragments matter, they take some per cent: steps are this part of the batch at first */
 #define EVALUATIONS_MAX (BOUNDARIES_MAX * (80 + FM_PLAN_MAX_AHEAD))     /* the safeguards keep one below 2 * 30 + a few */
 
 struct evaluation {
@@ -22,7 +23,8 @@ struct finder {
     struct evaluation misfit;                   /* smallest above fit that does not; batch 0: none */
     int extrapolations;                         /* since the start */
     int misses;                                 /* interpolations that were not the end */
-    int descents;                               /* steps down from a misfit that only fragmentation keeps out */
+    int in_a_row;                               /* of the same verdict, up to the last one */
+    bool last_fits;
 };
 
 /* each batch once, and once more where its verdict was only assumed; *out is where its answer is kept */
@@ -50,6 +52,8 @@ static fm_status evaluate(struct finder *f, int64_t batch, struct fm_err *err)
     const struct evaluation *e;
     fm_status status = ask(f, batch, want, &e, err);
     if (status != FM_OK) return status;
+    f->in_a_row = e->need.fits == f->last_fits ? f->in_a_row + 1 : 1;
+    f->last_fits = e->need.fits;
     if (e->need.fits) {
         f->fit_before = f->fit;
         f->fit = *e;
@@ -118,19 +122,50 @@ static int64_t extrapolate(struct finder *f)
     return clamp(batch, last->batch + 1, f->query->max_batch);
 }
 
+/* only fragments keep the misfit out */
+static bool is_near(const struct finder *f)
+{
+    uint64_t least_bytes = f->misfit.need.least_bytes;
+    return f->fit.need.least_bytes && least_bytes && least_bytes <= f->query->capacity_bytes;
+}
+
+/* down from such a misfit, as long as no fit says what fragments take */
+static int64_t coarse_step(const struct finder *f)
+{
+    int64_t step = least_step(f->in_a_row);
+    return (f->misfit.batch / COARSE + 1) * (step + !step);
+}
+
+/* going down so far came to the middle: is what was assumed to fit none? */
+static bool is_doubtful(const struct finder *f)
+{
+    return f->fit.need.assumed && is_near(f) && coarse_step(f) > (f->misfit.batch - f->fit.batch) / 2;
+}
+
+/* Where it is known what share fragments take of a fit, there that share ends; else, and where that did not lead, in growing
+ * steps from the last verdict; never past the middle. */
+static int64_t approach(const struct finder *f)
+{
+    const struct fm_plan_need *fit = &f->fit.need;
+    int64_t low = f->fit.batch, high = f->misfit.batch, middle = low + (high - low) / 2;
+    int64_t step = least_step(f->in_a_row);
+    if (!fit->bytes) return clamp(high - coarse_step(f), middle > low ? middle : low + 1, high - 1);
+    double share = (double)fit->bytes / (double)fit->least_bytes;
+    int64_t aim = meets_capacity(f, low, fit->bytes, high, (uint64_t)(share * (double)f->misfit.need.least_bytes));
+    if (aim < 0) aim = middle;
+    if (f->last_fits && aim < low + step && low + step <= middle) aim = low + step;
+    if (!f->last_fits && aim > high - step && high - step >= middle) aim = high - step;
+    return clamp(aim, low + 1, high - 1);
+}
+
 static int64_t interpolate(struct finder *f)
 {
     int64_t low = f->fit.batch, high = f->misfit.batch, middle = low + (high - low) / 2;
-    uint64_t least_bytes = f->misfit.need.least_bytes;
-    if (f->fit.need.least_bytes && least_bytes && least_bytes <= f->query->capacity_bytes) {
-        /* only what fragments keeps the misfit out, which is little: from it down, in growing steps */
-        int64_t down = high - least_step(++f->descents + 1);
-        return clamp(down > middle ? down : middle, low + 1, high - 1);
-    }
+    if (is_near(f)) return approach(f);
     int64_t batch = secant(f, &f->fit, &f->misfit);
     if (batch < 0) return middle;
     int64_t step = least_step(f->misses);
-    if (f->done[f->count - 1].need.fits) {
+    if (f->last_fits) {
         int64_t least = clamp(low + step, low, middle);
         if (batch < least) batch = least;
     } else {
@@ -158,7 +193,7 @@ static fm_status find_boundary(struct finder *f, struct fm_err *err)
     for (;;) {
         bool open = f->fit.batch < limit && (!f->misfit.batch || f->misfit.batch - f->fit.batch > 1);
         if (status != FM_OK || (!open && !f->fit.need.assumed)) break;
-        if (!open) {
+        if (!open || is_doubtful(f)) {
             status = confirm(f, err);
         } else if (!f->misfit.batch) {
             status = evaluate(f, extrapolate(f), err);
@@ -185,7 +220,7 @@ static fm_status look_ahead(struct finder *f, bool *found, struct fm_err *err)
         if (!at.need.fits) continue;
         f->fit = at;
         f->fit_before = f->misfit = (struct evaluation){ 0 };
-        f->extrapolations = f->misses = f->descents = 0;
+        f->extrapolations = f->misses = f->in_a_row = 0;
         *found = true;
         break;
     }
