@@ -252,6 +252,21 @@ fm_status fm_allocator_alloc(struct fm_allocator *a, int64_t bytes, uint32_t str
     return FM_OK;
 }
 
+int64_t fm_allocator_cached_bytes(const struct fm_allocator *a, int64_t bytes, uint32_t stream)
+{
+    const struct fm_allocator_config *c = &a->config;
+    if (bytes <= 0 || bytes > FM_SEGMENT_MAX_BYTES || c->expandable_segments || a->gc_on || c->guard || c->observer.event) return 0;
+    int64_t rounded_bytes = round_bytes(a, bytes);
+    uint32_t index = 0;
+    while (index < a->list_count && a->lists[index].stream != stream) index += 2;
+    if (index == a->list_count) return 0;
+    const struct fm_free_list *list = &a->lists[index + (rounded_bytes > FM_SMALL_MAX_BYTES)];
+    uint32_t handle = find_block(a, list, rounded_bytes);
+    if (handle == FM_BLOCK_NONE) return 0;
+    int64_t found_bytes = a->blocks[handle].bytes;
+    return should_split(a, list, found_bytes, rounded_bytes) ? rounded_bytes : found_bytes;
+}
+
 /* Merges the free neighbours into the block (rule 7) and puts it into the list. */
 static inline void coalesce(struct fm_allocator *a, uint32_t handle)
 {

@@ -133,6 +133,11 @@ void fm_allocator_free(struct fm_allocator *a, uint32_t block);
 /* torch.cuda.empty_cache(): every unsplit cached block goes back to the source */
 void fm_allocator_empty_cache(struct fm_allocator *a);
 
+/* Bytes of the block that the next alloc would hand out of what is cached, when freeing it again leaves everything as it was
+ * but for peaks and counters. 0: it needs a segment, or it may leave more behind (expandable segments, garbage collection,
+ * guard, an observer). */
+int64_t fm_allocator_cached_bytes(const struct fm_allocator *a, int64_t bytes, uint32_t stream);
+
 uint64_t fm_allocator_address(const struct fm_allocator *a, uint32_t block);    /* 0 of FM_BLOCK_NONE */
 int64_t fm_allocator_block_bytes(const struct fm_allocator *a, uint32_t block); /* rounded; 0 of NONE */
 int64_t fm_allocator_requested_bytes(const struct fm_allocator *a, uint32_t block);

@@ -18,9 +18,9 @@ bool fm_section_is_val(enum fm_section section)
 fm_status fm_replay_init(struct fm_replay *r, struct fm_err *err)
 {
     r->block = fm_calloc(r->program->storage_count + 1, sizeof *r->block);
-    r->choice = fm_calloc(r->program->call_count + 1, sizeof *r->choice);
+    r->entry = fm_calloc(r->program->call_count + 1, sizeof *r->entry);
     r->chosen = fm_calloc((r->workspaces ? r->workspaces->count : 0) + 1, sizeof *r->chosen);
-    if (r->block && r->choice && r->chosen) return FM_OK;
+    if (r->block && r->entry && r->chosen) return FM_OK;
     fm_replay_release(r);
     return FM_FAIL(err, FM_NOMEM, "replay of %zu storages", r->program->storage_count);
 }
@@ -28,9 +28,9 @@ fm_status fm_replay_init(struct fm_replay *r, struct fm_err *err)
 void fm_replay_release(struct fm_replay *r)
 {
     fm_free(r->block);
-    fm_free(r->choice);
+    fm_free(r->entry);
     fm_free(r->chosen);
-    r->block = r->choice = NULL;
+    r->block = r->entry = NULL;
     r->chosen = NULL;
 }
 
@@ -39,13 +39,14 @@ uint64_t fm_replay_address(const struct fm_replay *r, uint32_t storage)
     return fm_allocator_address(r->allocator, r->block[storage]);
 }
 
-/* after an allocation; `stats` are the allocator's */
-static inline void note_peak(const struct fm_replay *r, const struct fm_allocator_stats *stats, struct fm_peak *peak,
+/* after an allocation; `stats` are the allocator's, `more_bytes` what is handed out besides */
+static inline void note_peak(const struct fm_replay *r, const struct fm_allocator_stats *stats, int64_t more_bytes, struct fm_peak *peak,
                              uint32_t instr)
 {
+    int64_t allocated_bytes = stats->allocated_bytes + more_bytes;
     if (stats->reserved_bytes > peak->reserved_bytes) peak->reserved_bytes = stats->reserved_bytes;
-    if (stats->allocated_bytes <= peak->allocated_bytes) return;
-    peak->allocated_bytes = stats->allocated_bytes;
+    if (allocated_bytes <= peak->allocated_bytes) return;
+    peak->allocated_bytes = allocated_bytes;
     memcpy(peak->breakdown_bytes, r->live_bytes, sizeof peak->breakdown_bytes);
     peak->instr = instr;
 }
@@ -70,7 +71,7 @@ static inline fm_status replay_alloc(struct fm_replay *r, const struct fm_alloca
     r->live_bytes[s->kind] += stats->allocated_bytes - before_bytes;
     r->counted_bytes += fm_counted_bytes(s);
     if (r->counted_bytes > peak->counted_bytes) peak->counted_bytes = r->counted_bytes;
-    note_peak(r, stats, peak, instr);
+    note_peak(r, stats, 0, peak, instr);
     return FM_OK;
 }
 
@@ -103,7 +104,7 @@ static fm_status keep_workspace(struct fm_replay *r, uint32_t instr, int64_t byt
     if (status != FM_OK) return oom(r, instr, bytes, status);
     r->kept[r->autograd].bytes = bytes;
     r->live_bytes[FM_BREAKDOWN_WORKSPACE] += fm_allocator_block_bytes(r->allocator, *block);
-    note_peak(r, stats, peak, instr);
+    note_peak(r, stats, 0, peak, instr);
     return FM_OK;
 }
 
@@ -117,7 +118,6 @@ static fm_status take_candidate(struct fm_replay *r, const struct fm_workspace_e
     launch->candidate = candidate;
     launch->workspace_bytes = bytes;
     launch->workspace_address = fm_allocator_address(r->allocator, *block);
-    r->choice[launch->call] = candidate;
     r->chosen[entry - r->workspaces->entry] = (uint8_t)(candidate + 1);
     return FM_OK;
 }
@@ -191,6 +191,31 @@ static fm_status choose(struct fm_replay *r, const struct fm_workspace_entry *en
     return status;
 }
 
+/* its entry in the table, NULL if there is none */
+static inline const struct fm_workspace_entry *entry_of(struct fm_replay *r, uint32_t call)
+{
+    if (!r->entry[call]) {
+        const struct fm_workspace_entry *found = fm_workspaces_find(r->workspaces, r->program->call[call].key);
+        if (!found) return NULL;
+        r->entry[call] = (uint32_t)(found - r->workspaces->entry) + 1;
+    }
+    return &r->workspaces->entry[r->entry[call] - 1];
+}
+
+/* Where nothing is executed and a cached block serves, a workspace leaves no trace but in the peaks. */
+static bool pass_workspace(struct fm_replay *r, uint32_t instr, const struct fm_workspace_entry *entry, struct fm_peak *peak)
+{
+    uint8_t chosen = r->chosen[entry - r->workspaces->entry];
+    if (r->launch || !chosen) return false;
+    int64_t bytes = bytes_of(entry, chosen - 1u), block_bytes = fm_allocator_cached_bytes(r->allocator, bytes, 0);
+    if (!block_bytes) return false;
+    r->live_bytes[FM_BREAKDOWN_WORKSPACE] += block_bytes;
+    note_peak(r, fm_allocator_get_stats(r->allocator), block_bytes, peak, instr);
+    r->live_bytes[FM_BREAKDOWN_WORKSPACE] -= block_bytes;
+    if (bytes > peak->workspace_bytes) peak->workspace_bytes = bytes;
+    return true;
+}
+
 /* the call's workspace: what a library keeps, one of its own, or none */
 static fm_status take_workspace(struct fm_replay *r, uint32_t instr, struct fm_replay_launch *launch, uint32_t *block,
                                 struct fm_peak *peak, struct fm_err *err)
@@ -198,7 +223,7 @@ static fm_status take_workspace(struct fm_replay *r, uint32_t instr, struct fm_r
     const struct fm_call *call = &r->program->call[launch->call];
     *block = FM_BLOCK_NONE;
     if (!call->key || !r->workspaces) return FM_OK;
-    const struct fm_workspace_entry *entry = fm_workspaces_find(r->workspaces, call->key);
+    const struct fm_workspace_entry *entry = entry_of(r, launch->call);
     if (!entry)
         return FM_FAIL(err, FM_FAILED, "workspaces of %s (%s) were never asked for", r->program->names + call->label,
                        fm_kernel_name((enum fm_kernel)call->kernel));
@@ -208,11 +233,12 @@ static fm_status take_workspace(struct fm_replay *r, uint32_t instr, struct fm_r
     int64_t kept_bytes = entry->candidates.kept_bytes;
     fm_status status = kept_bytes > 0 ? keep_workspace(r, instr, kept_bytes, peak, err) : FM_OK;
     if (status != FM_OK) return status;
+    if (count && pass_workspace(r, instr, entry, peak)) return FM_OK;
     if (count) {
         status = choose(r, entry, launch, block, err);
         if (status != FM_OK) return oom(r, instr, entry->candidates.item[count - 1].workspace_bytes, status);
         r->live_bytes[FM_BREAKDOWN_WORKSPACE] += fm_allocator_block_bytes(r->allocator, *block);
-        note_peak(r, fm_allocator_get_stats(r->allocator), peak, instr);
+        note_peak(r, fm_allocator_get_stats(r->allocator), 0, peak, instr);
     } else if (kept_bytes > 0) {
         launch->workspace_bytes = kept_bytes;
         launch->workspace_address = fm_allocator_address(r->allocator, r->kept[r->autograd].block);

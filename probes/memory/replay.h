@@ -62,7 +62,7 @@ struct fm_replay {
     int64_t live_bytes[FM_BREAKDOWN_COUNT];
     int64_t counted_bytes;
     struct fm_peak peak[2];                         /* training (and model), validation */
-    uint32_t *choice;                               /* per call: candidate taken last */
+    uint32_t *entry;                                /* per call: 1 + its entry of workspaces, once it was looked for */
     uint8_t *chosen;                                /* per entry of workspaces: 1 + the candidate that stays; 0: none yet */
     bool autograd;                                  /* in backward, which another thread runs */
     struct { uint32_t block; int64_t bytes; } kept[2];      /* by a library, of each thread */

@@ -144,6 +144,67 @@ static void as_by_whole_plans(void **state)
     assert_int_equal(fm_memory_live, 0);
 }
 
+static fm_status launch_nothing(void *context, const struct fm_replay *replay, const struct fm_replay_launch *launch, struct fm_err *err)
+{
+    (void)context, (void)replay, (void)launch, (void)err;
+    return FM_OK;
+}
+
+struct outcome {
+    fm_status status;
+    struct fm_peak peak[2];
+    uint64_t state;
+};
+
+/* some steps of everything; status: where it ended */
+static struct outcome some_steps(const struct fm_session *s, int64_t capacity_bytes, bool launches)
+{
+    static const enum fm_section order[] = { FM_SECTION_INIT, FM_SECTION_TRAIN_FIRST, FM_SECTION_TRAIN, FM_SECTION_TRAIN, FM_SECTION_TRAIN,
+                                             FM_SECTION_VAL_FIRST, FM_SECTION_VAL, FM_SECTION_VAL, FM_SECTION_VAL_EXIT, FM_SECTION_TRAIN };
+    struct fm_arithmetic_source source;
+    struct fm_allocator allocator;
+    struct fm_allocator_config config = fm_allocator_config_default();
+    struct fm_replay r = { .program = &s->program, .allocator = &allocator, .workspaces = &s->workspaces, .launch = launches ? launch_nothing : NULL };
+    struct outcome out = { 0 };
+    fm_arithmetic_source_init(&source, capacity_bytes);
+    assert_int_equal(fm_allocator_init(&allocator, &config, fm_arithmetic_source_interface(&source), NULL), FM_OK);
+    assert_int_equal(fm_replay_init(&r, NULL), FM_OK);
+    for (size_t i = 0; i < sizeof order / sizeof order[0] && out.status == FM_OK; i++) out.status = fm_replay_section(&r, order[i], NULL);
+    memcpy(out.peak, r.peak, sizeof out.peak);
+    out.state = fm_replay_state_hash(&r);
+    fm_replay_release(&r);
+    fm_allocator_release(&allocator);
+    fm_arithmetic_source_release(&source);
+    return out;
+}
+
+/* A plan does not hand out workspaces that cached memory would serve: it ends as if it did, wherever memory ends. */
+static void workspaces_leave_no_trace(void **state)
+{
+    (void)state;
+    long ended[2] = { 0 };
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        struct fm_cell cell;
+        struct fm_session s;
+        struct fm_planned planned;
+        struct fm_err err = { 0 };
+        choose(seed, &cell);
+        open_table(&s, &cell, seed);
+        struct fm_cell_batch at = { .train = 4, .val = fm_cell_val_batch(&cell, 4) };
+        if (fm_session_plan(&s, &cell, at, &planned, &err) != FM_OK) fail_msg("%s", err.text);
+        for (uint64_t i = 0; i < 24; i++) {
+            int64_t capacity_bytes = planned.needed_bytes - (int64_t)draw(seed, 100 + i, (uint64_t)planned.needed_bytes / 3) + 2 * MIB;
+            struct outcome with = some_steps(&s, capacity_bytes, true), without = some_steps(&s, capacity_bytes, false);
+            assert_int_equal(with.status, without.status);
+            assert_memory_equal(with.peak, without.peak, sizeof with.peak);
+            assert_int_equal(with.state, without.state);
+            ended[with.status == FM_OK]++;
+        }
+        fm_session_close(&s);
+    }
+    assert_true(ended[0] > 20 && ended[1] > 20);
+}
+
 /* what a device cannot run is found before any verdict */
 static void unsupported_is_found(void **state)
 {
@@ -168,6 +229,6 @@ static void unsupported_is_found(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(as_by_whole_plans), cmocka_unit_test(unsupported_is_found) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(as_by_whole_plans), cmocka_unit_test(workspaces_leave_no_trace), cmocka_unit_test(unsupported_is_found) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

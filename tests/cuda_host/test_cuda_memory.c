@@ -162,7 +162,9 @@ static int64_t all_chose(const char *what)
         if (kernel != FM_K_CONV && kernel != FM_K_CONV_DGRAD && kernel != FM_K_CONV_WGRAD) continue;
         const struct fm_workspace_entry *entry = fm_workspaces_find(&engine.workspaces, program.call[i].key);
         convs++;
-        same += strcmp(entry->candidates.item[engine.replay.choice[i]].what, what) == 0;
+        uint8_t chosen = engine.replay.chosen[entry - engine.workspaces.entry];
+        assert_true(chosen > 0);
+        same += strcmp(entry->candidates.item[chosen - 1].what, what) == 0;
     }
     assert_true(convs > 10);
     return same == convs ? same : -1;

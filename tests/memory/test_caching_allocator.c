@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "tuner/base/rng.h"
+
 #include "probes/memory/arithmetic_source.h"
 #include "probes/memory/caching_allocator.h"
 
@@ -461,6 +463,53 @@ static void test_observer(void **state)
     shut(&f);
 }
 
+/* What is said of the next request is what it gets; freed at once it leaves no trace. Where nothing is said it needs a segment. */
+static void test_cached_bytes(void **state)
+{
+    long said[2] = { 0 };
+    (void)state;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        struct fixture f;
+        struct fm_allocator_config config = fm_allocator_config_default();
+        uint32_t live[64];
+        size_t count = 0;
+        if (seed % 3 == 1) config.max_split_bytes = 64 * MIB;
+        if (seed % 3 == 2) fm_allocator_config_set_divisions(&config, 8);
+        open_with(&f, &config, INT64_MAX);
+        assert_int_equal(fm_allocator_cached_bytes(&f.a, MIB, 0), 0);
+        for (uint64_t i = 0; i < 300; i++) {
+            int64_t bytes = 1 + (int64_t)(fm_rng_u64(seed, 1, i) % (UINT64_C(1) << (9 + fm_rng_u64(seed, 2, i) % 19)));
+            int64_t cached_bytes = fm_allocator_cached_bytes(&f.a, bytes, 0), segments = fm_allocator_get_stats(&f.a)->segment_allocs;
+            uint64_t before = fm_allocator_state_hash(&f.a);
+            uint32_t block = take(&f, bytes);
+            said[cached_bytes > 0]++;
+            assert_int_equal(fm_allocator_get_stats(&f.a)->segment_allocs, segments + !cached_bytes);
+            if (cached_bytes) assert_int_equal(size_of(&f, block), cached_bytes);
+            give(&f, block);
+            if (cached_bytes) assert_int_equal(fm_allocator_state_hash(&f.a), before);
+            if (count == 64 || (count && fm_rng_u64(seed, 3, i) % 3 == 0)) {
+                size_t which = fm_rng_u64(seed, 4, i) % count;
+                give(&f, live[which]);
+                live[which] = live[--count];
+            } else {
+                live[count++] = take(&f, bytes);
+            }
+        }
+        assert_int_equal(fm_allocator_cached_bytes(&f.a, 0, 0), 0);
+        assert_int_equal(fm_allocator_cached_bytes(&f.a, MIB, 7), 0);       /* a stream that was never used */
+        shut(&f);
+    }
+    assert_true(said[0] > 500 && said[1] > 5000);
+    struct fixture f;
+    struct fm_allocator_config config = fm_allocator_config_default();
+    config.expandable_segments = true;
+    config.device_bytes = 1024 * MIB;
+    open_with(&f, &config, INT64_MAX);
+    give(&f, take(&f, 30 * MIB));
+    assert_int_equal(fm_allocator_cached_bytes(&f.a, 20 * MIB, 0), 0);      /* it might grow instead */
+    shut(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -478,6 +527,7 @@ int main(void)
         cmocka_unit_test(test_expandable_fragments),
         cmocka_unit_test(test_bad_configurations),
         cmocka_unit_test(test_observer),
+        cmocka_unit_test(test_cached_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
