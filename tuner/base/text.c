@@ -149,3 +149,13 @@ const char *fm_nearest(const char *text, const char *const *names, size_t count)
     }
     return best;
 }
+
+size_t fm_text_copy(char *to, size_t room, const char *text)
+{
+    size_t bytes = strlen(text);
+    if (!room) return bytes;
+    size_t kept = bytes < room ? bytes : room - 1;
+    memcpy(to, text, kept);
+    to[kept] = '\0';
+    return bytes;
+}

@@ -21,6 +21,8 @@ bool fm_parse_duration_ns(const char *text, int64_t *out);
 bool fm_parse_share_ppm(const char *text, int64_t *out);
 /* "160x160x256": exactly n positive sizes */
 bool fm_parse_sizes(const char *text, int64_t *size, uint32_t n);
+/* copies what fits and ends it; returns the bytes of `text`: room or more if it did not fit */
+size_t fm_text_copy(char *to, size_t room, const char *text);
 /* the name of names[count] nearest to text by edit distance, NULL if none is near (distance > 1 + length / 3) */
 const char *fm_nearest(const char *text, const char *const *names, size_t count);
 

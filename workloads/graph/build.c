@@ -1,6 +1,7 @@
 #include "workloads/graph/build_internal.h"
 
 #include "tuner/base/memory.h"
+#include "tuner/base/text.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -45,6 +46,18 @@ struct fm_name fm_name(const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(name.text, sizeof name.text, format, args);
     va_end(args);
+    return name;
+}
+
+/* networks have thousands of parts: a printf for each takes a good part of a graph's time */
+struct fm_name fm_part(const char *owner, const char *part)
+{
+    struct fm_name name;
+    size_t bytes = fm_text_copy(name.text, sizeof name.text, owner);
+    if (bytes + 1 < sizeof name.text) {
+        name.text[bytes] = '.';
+        (void)fm_text_copy(name.text + bytes + 1, sizeof name.text - bytes - 1, part);
+    }
     return name;
 }
 
@@ -135,7 +148,7 @@ fm_value fm_build_emit(struct fm_build *b, enum fm_op op, const char *name, cons
     if (fm_build_broken(b)) return FM_NO_VALUE;
     struct fm_body *body = b->body;
     struct fm_node node = { .op = op, .in = (uint32_t)body->arg_count, .n_in = n_in, .attr = *attr };
-    (void)snprintf(node.name, sizeof node.name, "%s", name);
+    (void)fm_text_copy(node.name, sizeof node.name, name);
     for (uint32_t i = 0; i < n_in; i++) {
         if (in[i] == FM_NO_VALUE) fm_build_fail(b, "%s: input %u is missing", name, i);
         fm_value *arg = fm_build_append(b, &body->arg, &body->arg_count, &body->arg_room, sizeof *arg);

@@ -109,5 +109,6 @@ void fm_body_loss(struct fm_build *b, fm_value loss);
 /* names of parts: a value, so that it can stand in a call. fm_name("enc%d.res%d", i, r).text; truncated to fit */
 struct fm_name { char text[FM_NAME_BYTES]; };
 struct fm_name fm_name(const char *format, ...) __attribute__((format(printf, 1, 2)));
+struct fm_name fm_part(const char *owner, const char *part);        /* "owner.part" */
 
 #endif

@@ -1,8 +1,10 @@
 /* Modules: their parameters in construction order, initialised as PyTorch does. */
 #include "workloads/graph/build_internal.h"
 
+#include "tuner/base/text.h"
+
 #include <math.h>
-#include <stdio.h>
+#include <string.h>
 
 void fm_parameter_group(struct fm_build *b, uint32_t order) { b->order = order; }
 
@@ -13,8 +15,8 @@ static void new_param(struct fm_build *b, struct fm_module *m, const char *suffi
     struct fm_param *slot = fm_build_append(b, &g->param, &g->param_count, &g->param_room, sizeof *slot);
     if (!slot) return;
     param.order = b->order;
-    int length = snprintf(param.name, sizeof param.name, "%s.%s", m->name, suffix);
-    if (length < 0 || (size_t)length >= sizeof param.name)
+    (void)fm_text_copy(param.name, sizeof param.name, fm_part(m->name, suffix).text);
+    if (strlen(m->name) + 1 + strlen(suffix) >= sizeof param.name)
         fm_build_fail(b, "%s.%s: a parameter's name has at most %zu bytes", m->name, suffix, sizeof param.name - 1);
     *slot = param;
     m->params++;
@@ -23,7 +25,7 @@ static void new_param(struct fm_build *b, struct fm_module *m, const char *suffi
 static struct fm_module new_module(struct fm_build *b, enum fm_op op, const char *name)
 {
     struct fm_module m = { .op = op, .param = (uint32_t)b->graph.param_count };
-    (void)snprintf(m.name, sizeof m.name, "%s", name);
+    (void)fm_text_copy(m.name, sizeof m.name, name);
     return m;
 }
 

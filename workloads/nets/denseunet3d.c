@@ -50,17 +50,17 @@ static struct cbr new_cbr(struct fm_build *b, const char *conv, const char *norm
 
 static struct cbr new_cbr_at(struct fm_build *b, const char *prefix, struct fm_conv c)
 {
-    return new_cbr(b, fm_name("%s.conv", prefix).text, fm_name("%s.bn", prefix).text, c);
+    return new_cbr(b, fm_part(prefix, "conv").text, fm_part(prefix, "bn").text, c);
 }
 
 static struct residual new_residual(struct fm_build *b, const char *prefix, int c)
 {
     struct residual r;
     struct fm_conv conv = { .dims = 3, .in = c, .out = c, .kernel = 3, .padding = 1 };
-    r.conv1 = fm_new_conv(b, fm_name("%s.conv1", prefix).text, conv);
-    r.norm1 = fm_new_batch_norm(b, fm_name("%s.bn1", prefix).text, (struct fm_norm){ .channels = c });
-    r.conv2 = fm_new_conv(b, fm_name("%s.conv2", prefix).text, conv);
-    r.norm2 = fm_new_batch_norm(b, fm_name("%s.bn2", prefix).text, (struct fm_norm){ .channels = c });
+    r.conv1 = fm_new_conv(b, fm_part(prefix, "conv1").text, conv);
+    r.norm1 = fm_new_batch_norm(b, fm_part(prefix, "bn1").text, (struct fm_norm){ .channels = c });
+    r.conv2 = fm_new_conv(b, fm_part(prefix, "conv2").text, conv);
+    r.norm2 = fm_new_batch_norm(b, fm_part(prefix, "bn2").text, (struct fm_norm){ .channels = c });
     return r;
 }
 
@@ -108,17 +108,17 @@ static fm_value cbr(struct fm_build *b, const struct cbr *m, const char *relu, f
 
 static fm_value cbr_at(struct fm_build *b, const struct cbr *m, const char *prefix, fm_value x)
 {
-    return cbr(b, m, fm_name("%s.relu", prefix).text, x);
+    return cbr(b, m, fm_part(prefix, "relu").text, x);
 }
 
 static fm_value residual(struct fm_build *b, const struct residual *m, const char *prefix, fm_value x)
 {
     fm_value o = FM_NO_VALUE;
     FM_SCOPE(b, x) {
-        fm_rebind(b, &o, fm_relu_(b, fm_name("%s.relu1", prefix).text, fm_apply(b, &m->norm1, fm_apply(b, &m->conv1, x))));
+        fm_rebind(b, &o, fm_relu_(b, fm_part(prefix, "relu1").text, fm_apply(b, &m->norm1, fm_apply(b, &m->conv1, x))));
         fm_rebind(b, &o, fm_apply(b, &m->norm2, fm_apply(b, &m->conv2, o)));
-        fm_rebind(b, &o, fm_binary(b, FM_OP_add, fm_name("%s.add", prefix).text, o, x));
-        o = fm_relu_(b, fm_name("%s.relu2", prefix).text, o);
+        fm_rebind(b, &o, fm_binary(b, FM_OP_add, fm_part(prefix, "add").text, o, x));
+        o = fm_relu_(b, fm_part(prefix, "relu2").text, o);
     }
     return o;
 }

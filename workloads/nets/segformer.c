@@ -47,18 +47,18 @@ struct segformer {
 
 static struct fm_module linear(struct fm_build *b, const char *prefix, const char *part, int in, int out)
 {
-    return fm_new_linear(b, fm_name("%s.%s", prefix, part).text, (struct fm_linear){ in, out });
+    return fm_new_linear(b, fm_part(prefix, part).text, (struct fm_linear){ in, out });
 }
 
 static struct fm_module layer_norm(struct fm_build *b, const char *prefix, const char *part, int channels)
 {
-    return fm_new_layer_norm(b, fm_name("%s.%s", prefix, part).text, (struct fm_norm){ .channels = channels, .eps = NORM_EPS });
+    return fm_new_layer_norm(b, fm_part(prefix, part).text, (struct fm_norm){ .channels = channels, .eps = NORM_EPS });
 }
 
 static struct fm_module conv2d(struct fm_build *b, const char *prefix, const char *part, struct fm_conv c)
 {
     c.dims = 2;
-    return fm_new_conv(b, fm_name("%s.%s", prefix, part).text, c);
+    return fm_new_conv(b, fm_part(prefix, part).text, c);
 }
 
 static struct block new_block(struct fm_build *b, const char *prefix, int c, int sr)
@@ -137,7 +137,7 @@ static fm_value split_heads(struct fm_build *b, fm_value x, int n_heads)
 static fm_value mix(struct segformer *net, const struct block *m, const fm_value qkv[3], double scale)
 {
     struct fm_build *b = net->b;
-    struct fm_name name = fm_name("%s.sdpa", m->name.text);
+    struct fm_name name = fm_part(m->name.text, "sdpa");
     if (net->flash) return fm_sdpa(b, name.text, qkv, scale);
     fm_value a = FM_NO_VALUE, scores = fm_matmul(b, name.text, qkv[0], fm_transpose(b, qkv[1], 2, 3));
     fm_rebind(b, &a, fm_affine(b, name.text, scores, scale, 0));
@@ -176,13 +176,13 @@ static fm_value transformer_block(struct segformer *net, const struct block *m, 
     FM_SCOPE(b, x) {
         fm_value a = attention(net, m, stage, fm_apply(b, &m->norm1, x), grid);
         if (m->drop_path > 0) a = fm_drop_path(b, "drop_path", a, m->drop_path);
-        fm_rebind(b, &x, fm_binary(b, FM_OP_add, fm_name("%s.add1(droppath)", m->name.text).text, x, a));
+        fm_rebind(b, &x, fm_binary(b, FM_OP_add, fm_part(m->name.text, "add1(droppath)").text, x, a));
         fm_value y = FM_NO_VALUE;
         fm_rebind(b, &y, fm_apply(b, &m->fc1, fm_apply(b, &m->norm2, x)));
         fm_rebind(b, &y, to_tokens(b, fm_apply(b, &m->dwconv, to_grid(b, y, grid[0], grid[1]))));
-        fm_value f = fm_apply(b, &m->fc2, fm_gelu(b, fm_name("%s.gelu", m->name.text).text, y));
+        fm_value f = fm_apply(b, &m->fc2, fm_gelu(b, fm_part(m->name.text, "gelu").text, y));
         if (m->drop_path > 0) f = fm_drop_path(b, "drop_path", f, m->drop_path);
-        x = fm_binary(b, FM_OP_add, fm_name("%s.add2(droppath)", m->name.text).text, x, f);
+        x = fm_binary(b, FM_OP_add, fm_part(m->name.text, "add2(droppath)").text, x, f);
     }
     return x;
 }
