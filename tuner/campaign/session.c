@@ -303,6 +303,7 @@ static void note_fit(struct fm_session *s, const struct fm_cell *cell, struct fm
     best->planned = *planned;
     best->known = true;
     swap_program(s);
+    fm_program_reserve(&s->program, &best->program);
 }
 
 /* the plan as the search before left it */

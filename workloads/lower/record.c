@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#define MAX_OPERANDS 20
-
 /* field by field into its place: a temporary would be read back in wider pieces than it was written, which stalls */
 static inline void fill_operand(struct fm_operand *o, const struct tensor *x)
 {
@@ -68,11 +66,8 @@ struct fm_operand *scratch_operands(struct lower *l, size_t count)
 void record(struct lower *l, enum fm_kernel kernel, const struct fm_attr *attr, struct tensor *const *out,
             uint32_t n_out, struct tensor *const *in, uint32_t n_in)
 {
-    struct fm_operand operand[MAX_OPERANDS];
-    if (n_out + n_in > MAX_OPERANDS) {
-        lower_fail(l, FM_UNSUPPORTED, "a call of %u operands", n_out + n_in);
-        return;
-    }
+    struct fm_operand *operand = failed(l) ? NULL : fm_program_operands(l->program, (size_t)n_out + n_in);
+    if (!operand) return;
     for (uint32_t i = 0; i < n_out; i++) fill_operand(&operand[i], out[i]);
     for (uint32_t i = 0; i < n_in; i++) fill_operand(&operand[n_out + i], in[i]);
     record_operands(l, kernel, attr, operand, n_out, n_in);
@@ -110,8 +105,8 @@ void record_binary(struct lower *l, enum fm_binary mode, double alpha, struct te
                    struct tensor *b)
 {
     struct fm_attr attr = { .mode = (uint8_t)mode, .alpha = alpha };
-    struct fm_operand operand[3];
-    if (failed(l) || !y || !a || !b) return;
+    struct fm_operand *operand = failed(l) || !y || !a || !b ? NULL : fm_program_operands(l->program, 3);
+    if (!operand) return;
     fill_operand(&operand[0], y);
     fill_broadcast(&operand[1], a, y);
     fill_broadcast(&operand[2], b, y);

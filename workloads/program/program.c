@@ -30,6 +30,22 @@ void fm_program_clear(struct fm_program *program)
     program->failed = false;
 }
 
+static void *reserve(void *items, size_t *room, size_t want, size_t item_bytes)
+{
+    void *grown = fm_grow(items, room, want, item_bytes);
+    return grown ? grown : items;
+}
+
+void fm_program_reserve(struct fm_program *p, const struct fm_program *like)
+{
+    p->instr = reserve(p->instr, &p->instr_room, like->instr_count, sizeof *p->instr);
+    p->call = reserve(p->call, &p->call_room, like->call_count, sizeof *p->call);
+    p->operand = reserve(p->operand, &p->operand_room, like->operand_count, sizeof *p->operand);
+    p->attr = reserve(p->attr, &p->attr_room, like->attr_count, sizeof *p->attr);
+    p->storage = reserve(p->storage, &p->storage_room, like->storage_count, sizeof *p->storage);
+    p->names = reserve(p->names, &p->name_room, like->name_bytes, 1);
+}
+
 /* room for `want` items, or NULL and a failed program; indices are 32 bits and FM_NONE is none of them */
 static void *more(struct fm_program *program, void *items, size_t *room, size_t want, size_t item_bytes)
 {
@@ -106,6 +122,17 @@ void fm_program_instr(struct fm_program *program, enum fm_instr_kind kind, uint3
     program->instr[program->instr_count++] = (struct fm_instr){ (uint32_t)kind, a, b };
 }
 
+struct fm_operand *fm_program_operands(struct fm_program *program, size_t count)
+{
+    if (program->failed) return NULL;
+    if (program->operand_count + count > program->operand_room) {
+        struct fm_operand *grown = more(program, program->operand, &program->operand_room, program->operand_count + count, sizeof *grown);
+        if (!grown) return NULL;
+        program->operand = grown;
+    }
+    return program->operand + program->operand_count;
+}
+
 uint32_t fm_program_call(struct fm_program *program, const struct fm_call *call, const struct fm_operand *operands)
 {
     if (program->failed) return 0;
@@ -117,18 +144,14 @@ uint32_t fm_program_call(struct fm_program *program, const struct fm_call *call,
         program->call = grown;
     }
     size_t count = (size_t)call->n_out + call->n_in;
-    if (program->operand_count + count > program->operand_room) {
-        struct fm_operand *grown = more(program, program->operand, &program->operand_room,
-                                        program->operand_count + count, sizeof *grown);
-        if (!grown) return 0;
-        program->operand = grown;
-    }
+    bool in_place = operands == program->operand + program->operand_count;
+    struct fm_operand *room = in_place ? program->operand + program->operand_count : fm_program_operands(program, count);
     if (program->failed) return 0;
     uint32_t index = (uint32_t)program->call_count;
     struct fm_call *added = &program->call[index];
     *added = *call;
     added->operand = (uint32_t)program->operand_count;
-    if (count) memcpy(program->operand + program->operand_count, operands, count * sizeof *operands);
+    if (count && !in_place) memcpy(room, operands, count * sizeof *operands);
     program->operand_count += count;
     program->call_count++;
     assert(added->attr < program->attr_count);

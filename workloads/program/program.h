@@ -110,11 +110,15 @@ struct fm_program {
 /* Building: appends never fail visibly; check fm_program_finish(). */
 void fm_program_release(struct fm_program *program);
 void fm_program_clear(struct fm_program *program);          /* keeps its arrays for the next one */
+/* room for a program like this one, so that arrays need not grow; without memory they will */
+void fm_program_reserve(struct fm_program *program, const struct fm_program *like);
 uint32_t fm_program_storage(struct fm_program *program, struct fm_storage storage);
 uint32_t fm_program_name(struct fm_program *program, const char *name);
 uint32_t fm_program_attr(struct fm_program *program, const struct fm_attr *attr);
 void fm_program_instr(struct fm_program *program, enum fm_instr_kind kind, uint32_t a, uint32_t b);
-/* appends the call and its CALL instruction; operands are copied; returns its index */
+/* Room for the operands of the next call, to be filled in place and given to it; no other append in between. NULL: failed. */
+struct fm_operand *fm_program_operands(struct fm_program *program, size_t count);
+/* appends the call and its CALL instruction; operands are copied unless they are in place; returns its index */
 uint32_t fm_program_call(struct fm_program *program, const struct fm_call *call, const struct fm_operand *operands);
 void fm_program_begin(struct fm_program *program, enum fm_section section);      /* in ascending order */
 /* closes the last section; FM_NOMEM if any append failed */
