@@ -123,7 +123,7 @@ static fm_status run(const struct subject *s, struct fm_err *err)
 
 /* ---- the max batch of a cell ---- */
 
-#define CELL_BATCHES 96                 /* the table of workspaces answers up to this batch; the limit of the search */
+#define CELL_BATCHES 128                /* the table of workspaces answers up to this batch; the limit of the search */
 
 /* a device that is never asked: what it would answer is in the table */
 static fm_status open_table(struct fm_session *s, const struct fm_cell *cell, int64_t capacity_bytes, struct fm_err *err)
