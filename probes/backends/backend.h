@@ -98,6 +98,8 @@ struct fm_backend_ops {
     fm_status (*open)(const struct fm_backend_config *config, struct fm_backend **out, struct fm_err *err);
     void (*close)(struct fm_backend *backend);                          /* NULL is fine */
     fm_status (*info)(struct fm_backend *backend, struct fm_device_info *out, struct fm_err *err);
+    /* Where it does not open: which drivers and libraries there are, with findings. Adds to *out. NULL: none to tell of. */
+    void (*software)(struct fm_device_info *out);
     /* FM_UNSUPPORTED with the reason if this device or library cannot run it. Allocates nothing on the device. */
     fm_status (*candidates)(struct fm_backend *backend, const struct fm_problem *problem, struct fm_candidates *out,
                             struct fm_err *err);

@@ -125,7 +125,8 @@ struct fm_reply {
     int64_t device_framework_bytes;                         /* held beside the allocator's segments; -1: host memory */
     char device_facts[400];                                 /* for people */
     struct fm_reply_software { char name[24], version[24], cuda[24], path[256], absent[112]; } software[FM_MAX_REPLY_SOFTWARE];
-    uint32_t softwares;             /* drivers and libraries; absent: not here, and who needs it */
+    uint32_t softwares;             /* drivers and libraries; absent: not here, and who needs it. With findings also where the
+                                     * device is unsupported */
     struct fm_reply_finding { char what[160], remedy[160]; } finding[FM_MAX_REPLY_FINDINGS];
     struct fm_reply_holder { int64_t pid, bytes; char name[64]; } holder[FM_MAX_REPLY_HOLDERS];   /* bytes -1: unknown */
     uint32_t findings, holders;                             /* of a probe: other processes on the device */

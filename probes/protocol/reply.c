@@ -6,13 +6,14 @@
 
 #include <string.h>
 
-/* a reply that is not `ok` has nothing of its kind to tell, but for a probe */
-enum { IN_BARE = 1, IN_DEVICE = 2, IN_ANSWERS = 4, IN_PROBE = 8 };
+/* A reply that is not `ok` has nothing of its kind to tell, but for a probe, and for an inventory without a device, which
+ * tells of software. */
+enum { IN_BARE = 1, IN_DEVICE = 2, IN_ANSWERS = 4, IN_PROBE = 8, IN_REFUSED = 16 };
 
 static uint32_t kind_of(const struct fm_reply *reply)
 {
     if (reply->kind == FM_REQUEST_PROBE) return IN_PROBE;
-    if (reply->outcome != FM_OUTCOME_ok) return IN_BARE;
+    if (reply->outcome != FM_OUTCOME_ok) return reply->kind == FM_REQUEST_INVENTORY ? IN_REFUSED : IN_BARE;
     return reply->kind == FM_REQUEST_INVENTORY ? IN_DEVICE : IN_ANSWERS;
 }
 
@@ -355,6 +356,8 @@ static const struct fm_field fields[] = {
     { "outcome", FM_FIELD_OTHER, .in = FM_FIELD_IN_ALL, .other = &outcome_field },
     { "reason", FM_FIELD_TEXT, true, .in = FM_FIELD_IN_ALL, ROOM(reason) },
     { "device", FM_FIELD_OTHER, .in = IN_DEVICE, .other = &device_field },
+    { "software", FM_FIELD_OTHER, true, .in = IN_REFUSED, .other = &fm_software_field },
+    { "findings", FM_FIELD_OTHER, true, .in = IN_REFUSED, .other = &fm_findings_field },
     { "answers", FM_FIELD_OTHER, .in = IN_ANSWERS, .other = &answers_field },
     { "program", FM_FIELD_HASH, true, .in = IN_PROBE, .offset = AT(program) },
     { "train", FM_FIELD_OTHER, true, .in = IN_PROBE, .other = &train_field },

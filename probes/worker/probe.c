@@ -59,6 +59,15 @@ static void copy_notes(const struct fm_device_info *info, struct fm_reply *reply
     }
 }
 
+void fm_worker_refuse(const struct fm_backend_ops *ops, const struct fm_err *why, struct fm_reply *reply)
+{
+    struct fm_device_info info = { 0 };
+    set_failure(reply, why->status == FM_NOMEM ? FM_NOMEM : FM_UNSUPPORTED, why);
+    if (reply->kind != FM_REQUEST_INVENTORY || !ops->software) return;
+    ops->software(&info);
+    copy_notes(&info, reply);
+}
+
 void fm_worker_inventory(const struct fm_backend_ops *ops, struct fm_backend *backend, struct fm_reply *reply)
 {
     struct fm_device_info info = { 0 };

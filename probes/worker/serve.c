@@ -45,10 +45,16 @@ static bool write_all(int fd, const char *data, size_t bytes)
     return true;
 }
 
-static void answer(const struct fm_backend_ops *ops, struct fm_backend *backend, const struct fm_request *request, struct fm_reply *reply)
+/* closed: why the backend did not open; NULL: it did */
+static void answer(const struct fm_backend_ops *ops, struct fm_backend *backend, const struct fm_err *closed,
+                   const struct fm_request *request, struct fm_reply *reply)
 {
     reply->id = request->id;
     reply->kind = request->kind;
+    if (closed) {
+        fm_worker_refuse(ops, closed, reply);
+        return;
+    }
     switch (request->kind) {
     case FM_REQUEST_INVENTORY: fm_worker_inventory(ops, backend, reply); break;
     case FM_REQUEST_WORKSPACES: fm_worker_workspaces(ops, backend, request, reply); break;
@@ -58,7 +64,8 @@ static void answer(const struct fm_backend_ops *ops, struct fm_backend *backend,
 }
 
 /* false: the parent is gone, or nothing can be said any more */
-static bool serve_one(const struct fm_backend_ops *ops, struct fm_backend *backend, const struct fm_buf *line, int out_fd)
+static bool serve_one(const struct fm_backend_ops *ops, struct fm_backend *backend, const struct fm_err *closed, const struct fm_buf *line,
+                      int out_fd)
 {
     struct fm_request request = { 0 };
     struct fm_err err = { 0 };
@@ -70,7 +77,7 @@ static bool serve_one(const struct fm_backend_ops *ops, struct fm_backend *backe
         good = false;
     }
     if (good) {
-        answer(ops, backend, &request, reply);
+        answer(ops, backend, closed, &request, reply);
         good = fm_reply_write(reply, &out, &err) == FM_OK && write_all(out_fd, fm_buf_text(&out), out.bytes);
     }
     if (reply) fm_reply_release(reply);
@@ -84,15 +91,16 @@ int fm_worker_serve(const struct fm_backend_ops *ops, int in_fd, int out_fd, con
 {
     struct fm_backend *backend = NULL;
     struct fm_err err = { 0 };
-    if (ops->abi != FM_BACKEND_ABI || ops->open(config, &backend, &err) != FM_OK) {
-        fm_log(FM_LOG_ERROR, "worker: %s backend does not open: %s", ops->name, err.text);
+    if (ops->abi != FM_BACKEND_ABI) {
+        fm_log(FM_LOG_ERROR, "worker: %s backend is of another version", ops->name);
         return FM_UNSUPPORTED;
     }
+    const struct fm_err *closed = ops->open(config, &backend, &err) == FM_OK ? NULL : &err;
     struct fm_buf pending = FM_BUF(FM_LINE_MAX_BYTES), line = FM_BUF(FM_LINE_MAX_BYTES);
     bool good = true;
-    while (good && read_line(in_fd, &pending, &line)) good = serve_one(ops, backend, &line, out_fd);
+    while (good && read_line(in_fd, &pending, &line)) good = serve_one(ops, backend, closed, &line, out_fd);
     fm_buf_release(&line);
     fm_buf_release(&pending);
-    ops->close(backend);
+    if (!closed) ops->close(backend);
     return good ? 0 : FM_PROTOCOL;
 }

@@ -1,4 +1,5 @@
-/* The worker's loop: a request a line on stdin, a reply a line on stdout, logs on stderr, until stdin ends. */
+/* The worker's loop: a request a line on stdin, a reply a line on stdout, logs on stderr, until stdin ends. Where the backend
+ * does not open, the replies say why. */
 #ifndef FM_PROBES_WORKER_SERVE_H
 #define FM_PROBES_WORKER_SERVE_H
 

@@ -319,7 +319,7 @@ static void questions_that_are_answered_no(void **state)
     t.script.question_act = FM_FAKE_UNSUPPORTED, t.script.question_batch = 1;
     run(&t);
     assert_string_equal(fm_words(fm_trial_verdict(&t, 1), "outcome"), "unsupported");
-    assert_string_equal(fm_words(fm_trial_verdict(&t, 1), "reason"), "the worker of fake: unsupported: scripted");
+    assert_string_equal(fm_words(fm_trial_verdict(&t, 1), "reason"), "scripted");
     assert_certified(&t, 0);
     fm_trial_close(&t);
     fm_trial_open(&t, (const char *const[]){ "edge=64", "edge=6", NULL });

@@ -100,4 +100,23 @@ says out.txt "cuda:0  Fake GPU"
 says out.txt "no CPU device: "
 FAKE_CUDA=init=100
 wants 0 "$FILLMARK" devices
-says out.txt "no NVIDIA GPU: "
+says out.txt "no NVIDIA GPU: NVIDIA's driver is here, but no GPU"
+says out.txt "     cuDNN 9.19.0, CUDA 13.0 · "
+says out.txt "     NCCL 2.28.9, CUDA 13.0 · "
+wants 0 "$FILLMARK" devices --json
+says out.txt '"no_gpu"'
+says out.txt '"cuDNN"'
+
+# no driver: one sentence, and the libraries that are here without it
+mkdir "$dir/no-driver"
+for library in "$FILLMARK_CUDA_LIBS"/lib*; do
+    case $library in *libcuda.so*) ;; *) ln -s "$library" "$dir/no-driver/" ;; esac
+done
+FILLMARK_CUDA_LIBS="$dir/no-driver" wants 0 "$FILLMARK" devices
+says out.txt "no NVIDIA GPU: NVIDIA's driver (libcuda.so.1) is not here: install"
+says out.txt "     driver: not here; install it"
+says out.txt "     cuDNN 9.19.0, CUDA 13.0 · "
+FILLMARK_CUDA_LIBS="$dir/no-driver" wants 0 "$FILLMARK" devices --json
+says out.txt "is not here: install NVIDIA's driver"
+FILLMARK_CUDA_LIBS="$dir/no-driver" wants 11 "$FILLMARK" run "${cell[@]}" --device cuda:0 --out "$dir/none"
+says err.txt "error: NVIDIA's driver (libcuda.so.1) is not here: install"

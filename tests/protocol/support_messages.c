@@ -193,12 +193,9 @@ static void any_holders(struct fm_draw *draw, struct fm_reply *out)
     }
 }
 
-/* what a device says of itself beside its memory */
-static void any_notes(struct fm_draw *draw, struct fm_reply *out)
+/* what an inventory tells of, be there a device or not */
+static void any_software(struct fm_draw *draw, struct fm_reply *out)
 {
-    if (coin(draw)) out->device_count = (int32_t)any_int(draw, 0, INT32_MAX);
-    if (coin(draw)) out->device_framework_bytes = any_int(draw, 0, INT64_MAX);
-    any_text(draw, 0, out->device_facts, sizeof out->device_facts);
     out->softwares = (uint32_t)any_int(draw, 0, FM_MAX_REPLY_SOFTWARE);
     for (uint32_t i = 0; i < out->softwares; i++) {
         any_text(draw, 1, out->software[i].name, sizeof out->software[i].name);
@@ -212,6 +209,15 @@ static void any_notes(struct fm_draw *draw, struct fm_reply *out)
         any_text(draw, 1, out->finding[i].what, sizeof out->finding[i].what);
         any_text(draw, 0, out->finding[i].remedy, sizeof out->finding[i].remedy);
     }
+}
+
+/* what a device says of itself beside its memory */
+static void any_notes(struct fm_draw *draw, struct fm_reply *out)
+{
+    if (coin(draw)) out->device_count = (int32_t)any_int(draw, 0, INT32_MAX);
+    if (coin(draw)) out->device_framework_bytes = any_int(draw, 0, INT64_MAX);
+    any_text(draw, 0, out->device_facts, sizeof out->device_facts);
+    any_software(draw, out);
     any_holders(draw, out);
 }
 
@@ -233,6 +239,7 @@ void fm_random_reply(struct fm_draw *draw, enum fm_request_kind kind, enum fm_ou
         out->device_threads = (int32_t)any_int(draw, 0, INT32_MAX);
         any_notes(draw, out);
     }
+    if (kind == FM_REQUEST_INVENTORY && outcome != FM_OUTCOME_ok) any_software(draw, out);
     if (kind == FM_REQUEST_WORKSPACES && outcome == FM_OUTCOME_ok) any_answers(draw, out);
     if (kind != FM_REQUEST_PROBE) return;
     if (outcome == FM_OUTCOME_ok || coin(draw)) any_measured(draw, &out->train);

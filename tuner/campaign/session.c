@@ -62,6 +62,7 @@ static fm_status ask(struct fm_session *s, struct fm_request *request, struct fm
         return ask(s, request, reply, err);
     }
     s->question_outcome = reply->outcome;
+    if (reply->outcome == FM_OUTCOME_unsupported && reply->reason[0]) return FM_FAIL(err, FM_UNSUPPORTED, "%s", reply->reason);
     fm_status code = reply->outcome == FM_OUTCOME_unsupported ? FM_UNSUPPORTED : FM_FAILED;
     return FM_FAIL(err, code, "the worker of %s: %s%s%s", s->config.device, fm_outcome_name(reply->outcome),
                    reply->reason[0] ? ": " : "", reply->reason);
@@ -126,6 +127,17 @@ static fm_status open_absent(struct fm_session *s, struct fm_err *err)
     if (status != FM_OK || s->without_workspaces) return status;
     s->fingerprint = fm_hash_text(fm_hash_text(fingerprint_of(s->device), s->description), SPEC_ANSWERS);
     return fm_cache_open(&s->cache, s->fingerprint, err);
+}
+
+fm_status fm_session_inventory(const struct fm_session_config *config, struct fm_reply *out, struct fm_err *err)
+{
+    struct fm_session s = { .config = *config, .cache = { .fd = -1 } };
+    struct fm_request request = { .kind = FM_REQUEST_INVENTORY };
+    name_backend(&s);
+    fm_status status = fm_worker_path(s.backend, s.worker_path, sizeof s.worker_path, err);
+    if (status == FM_OK) status = ask(&s, &request, out, err);
+    fm_session_close(&s);
+    return status;
 }
 
 fm_status fm_session_open(struct fm_session *s, const struct fm_session_config *config, struct fm_err *err)

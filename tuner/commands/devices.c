@@ -99,32 +99,62 @@ static void look_at_processes(struct fm_reply *d)
 /* ---- all devices ---- */
 
 struct inventory {
-    struct fm_session session[1 + MAX_GPUS];
+    struct fm_reply *device[1 + MAX_GPUS];  /* owned */
     size_t count;
     char no_gpu[FM_ERR_TEXT_BYTES];         /* why there is none; "" if there is */
+    struct fm_reply *beside;                /* then: the software that is here nevertheless; NULL: nothing is told */
 };
 
-static fm_status add(struct inventory *all, const char *device, int64_t threads, struct fm_err *err)
+static void release_reply(struct fm_reply *reply)
 {
-    /* one byte: what a campaign would take is no matter here, and a device that is full is shown too */
-    struct fm_session_config config = { .device = device, .threads = (int32_t)threads, .memory_bytes = 1 };
-    fm_status status = fm_session_open(&all->session[all->count], &config, err);
-    if (status == FM_OK) all->count++;
-    return status;
+    if (reply) fm_reply_release(reply);
+    fm_free(reply);
+}
+
+/* *told: what its worker says, also where there is no such device (FM_UNSUPPORTED); the caller's */
+static fm_status look_at(const char *device, int64_t threads, struct fm_reply **told, struct fm_err *err)
+{
+    struct fm_session_config config = { .device = device, .threads = (int32_t)threads };
+    *told = fm_calloc(1, sizeof **told);
+    if (!*told) return FM_FAIL(err, FM_NOMEM, "devices");
+    fm_reply_init(*told);
+    return fm_session_inventory(&config, *told, err);
+}
+
+static fm_status add_cpu(struct inventory *all, int64_t threads, struct fm_err *err)
+{
+    struct fm_reply *cpu;
+    fm_status status = look_at("cpu", threads, &cpu, err);
+    if (status != FM_OK) {
+        release_reply(cpu);
+        return status;
+    }
+    look_at_load(cpu);
+    look_at_memory(cpu);
+    look_at_processes(cpu);
+    all->device[all->count++] = cpu;
+    return FM_OK;
 }
 
 static void add_gpus(struct inventory *all, int64_t threads)
 {
-    char name[32];
-    struct fm_err why = { 0 };
-    if (add(all, "cuda:0", threads, &why) != FM_OK) {
-        (void)snprintf(all->no_gpu, sizeof all->no_gpu, "%s", why.text);
-        return;
-    }
-    int32_t count = all->session[all->count - 1].device->device_count;
-    for (int32_t i = 1; i < count && i < MAX_GPUS; i++) {
+    int32_t count = 1;
+    for (int32_t i = 0; i < count && i < MAX_GPUS; i++) {
+        char name[32];
+        struct fm_err why = { 0 };
+        struct fm_reply *gpu;
         (void)snprintf(name, sizeof name, "cuda:%d", i);
-        if (add(all, name, threads, NULL) != FM_OK) break;
+        if (look_at(name, threads, &gpu, &why) == FM_OK) {
+            all->device[all->count++] = gpu;
+            if (i == 0 && gpu->device_count > 0) count = gpu->device_count;
+            continue;
+        }
+        if (i == 0) {
+            (void)snprintf(all->no_gpu, sizeof all->no_gpu, "%s", why.text);
+            if (gpu && gpu->softwares) all->beside = gpu;
+        }
+        if (!all->beside) release_reply(gpu);
+        return;
     }
 }
 
@@ -138,6 +168,20 @@ static void write_software(const struct fm_reply_software *s, struct fm_buf *out
     }
     fm_buf_printf(out, " %s, CUDA %s", s->version[0] ? s->version : "of unknown version", s->cuda[0] ? s->cuda : "unknown");
     fm_buf_printf(out, s->path[0] ? " · %s\n" : "%s\n", s->path);
+}
+
+static void write_holders(const struct fm_reply *d, struct fm_buf *out)
+{
+    for (uint32_t i = 0; i < d->holders; i++) {
+        fm_buf_printf(out, "     held by %s (pid %ld): ", d->holder[i].name, (long)d->holder[i].pid);
+        if (d->holder[i].bytes >= 0) fm_buf_printf(out, "%.2f GiB\n", (double)d->holder[i].bytes / (1024.0 * 1024 * 1024));
+        else fm_buf_puts(out, "unknown\n");
+    }
+}
+
+static void write_findings(const struct fm_reply *d, struct fm_buf *out)
+{
+    for (uint32_t i = 0; i < d->findings; i++) fm_buf_printf(out, "     ! %s: %s\n", d->finding[i].what, d->finding[i].remedy);
 }
 
 static void write_device(const struct fm_reply *d, struct fm_buf *out)
@@ -155,13 +199,16 @@ static void write_device(const struct fm_reply *d, struct fm_buf *out)
     fm_buf_putc(out, '\n');
     if (d->device_facts[0]) fm_buf_printf(out, "     %s\n", d->device_facts);
     for (uint32_t i = 0; i < d->softwares; i++) write_software(&d->software[i], out);
-    for (uint32_t i = 0; i < d->holders; i++) {
-        fm_buf_printf(out, "     held by %s (pid %ld): ", d->holder[i].name, (long)d->holder[i].pid);
-        if (d->holder[i].bytes >= 0) fm_buf_printf(out, "%.2f GiB\n", (double)d->holder[i].bytes / gib);
-        else fm_buf_puts(out, "unknown\n");
-    }
-    for (uint32_t i = 0; i < d->findings; i++) fm_buf_printf(out, "     ! %s: %s\n", d->finding[i].what, d->finding[i].remedy);
+    write_holders(d, out);
+    write_findings(d, out);
     if (!d->findings) fm_buf_puts(out, "     nothing found that would spoil a measurement\n");
+}
+
+static void write_no_gpu(const struct inventory *all, struct fm_buf *out)
+{
+    fm_buf_printf(out, "no NVIDIA GPU: %s\n", all->no_gpu);
+    for (uint32_t i = 0; all->beside && i < all->beside->softwares; i++) write_software(&all->beside->software[i], out);
+    if (all->beside) write_findings(all->beside, out);
 }
 
 static bool add_bytes(cJSON *o, const char *name, int64_t bytes)
@@ -187,6 +234,18 @@ static bool software_json(const struct fm_reply *d, cJSON *o)
     return good;
 }
 
+static bool findings_json(const struct fm_reply *d, cJSON *o)
+{
+    cJSON *list = cJSON_AddArrayToObject(o, "findings");
+    bool good = list != NULL;
+    for (uint32_t i = 0; good && i < d->findings; i++) {
+        cJSON *x = cJSON_CreateObject();
+        good = x && cJSON_AddItemToArray(list, x) && cJSON_AddStringToObject(x, "what", d->finding[i].what) &&
+               cJSON_AddStringToObject(x, "remedy", d->finding[i].remedy);
+    }
+    return good;
+}
+
 static bool device_json(const struct fm_reply *d, cJSON *o)
 {
     bool good = cJSON_AddStringToObject(o, "id", d->device_id) && cJSON_AddStringToObject(o, "name", d->device_name) &&
@@ -194,17 +253,12 @@ static bool device_json(const struct fm_reply *d, cJSON *o)
                 cJSON_AddStringToObject(o, "driver", d->device_driver) && cJSON_AddNumberToObject(o, "threads", d->device_threads) &&
                 cJSON_AddStringToObject(o, "facts", d->device_facts) && add_bytes(o, "total_bytes", d->device_total_bytes) &&
                 add_bytes(o, "free_bytes", d->device_free_bytes) && add_bytes(o, "framework_bytes", d->device_framework_bytes);
-    cJSON *holders = good ? cJSON_AddArrayToObject(o, "holders") : NULL, *findings = good ? cJSON_AddArrayToObject(o, "findings") : NULL;
-    good = holders && findings && software_json(d, o);
+    cJSON *holders = good ? cJSON_AddArrayToObject(o, "holders") : NULL;
+    good = holders && findings_json(d, o) && software_json(d, o);
     for (uint32_t i = 0; good && i < d->holders; i++) {
         cJSON *h = cJSON_CreateObject();
         good = h && cJSON_AddItemToArray(holders, h) && cJSON_AddStringToObject(h, "name", d->holder[i].name) &&
                cJSON_AddNumberToObject(h, "pid", (double)d->holder[i].pid) && add_bytes(h, "bytes", d->holder[i].bytes);
-    }
-    for (uint32_t i = 0; good && i < d->findings; i++) {
-        cJSON *x = cJSON_CreateObject();
-        good = x && cJSON_AddItemToArray(findings, x) && cJSON_AddStringToObject(x, "what", d->finding[i].what) &&
-               cJSON_AddStringToObject(x, "remedy", d->finding[i].remedy);
     }
     return good;
 }
@@ -217,10 +271,11 @@ static fm_status write_json(const struct inventory *all, const char *no_cpu, str
     good = list != NULL;
     for (size_t i = 0; good && i < all->count; i++) {
         cJSON *o = cJSON_CreateObject();
-        good = o && cJSON_AddItemToArray(list, o) && device_json(all->session[i].device, o);
+        good = o && cJSON_AddItemToArray(list, o) && device_json(all->device[i], o);
     }
     if (good && no_cpu[0]) good = cJSON_AddStringToObject(root, "no_cpu", no_cpu) != NULL;
     if (good && all->no_gpu[0]) good = cJSON_AddStringToObject(root, "no_gpu", all->no_gpu) != NULL;
+    if (good && all->beside) good = software_json(all->beside, root) && findings_json(all->beside, root);
     char *text = good ? cJSON_Print(root) : NULL;
     if (text) fm_buf_printf(out, "%s\n", text);
     cJSON_free(text);
@@ -233,23 +288,18 @@ fm_status fm_devices_show(int64_t threads, bool json, struct fm_buf *out, struct
     struct inventory *all = fm_calloc(1, sizeof *all);
     if (!all) return FM_FAIL(err, FM_NOMEM, "devices");
     struct fm_err no_cpu = { 0 };
-    fm_status status = add(all, "cpu", threads, &no_cpu);
-    if (status == FM_OK) {
-        struct fm_reply *cpu = all->session[0].device;
-        look_at_load(cpu);
-        look_at_memory(cpu);
-        look_at_processes(cpu);
-    }
+    fm_status status = add_cpu(all, threads, &no_cpu);
     add_gpus(all, threads);
     if (all->count == 0) {              /* not even the CPU: that is the failure */
         if (err) *err = no_cpu;
     } else {
         status = json ? write_json(all, no_cpu.text, out, err) : FM_OK;
-        for (size_t i = 0; !json && i < all->count; i++) write_device(all->session[i].device, out);
+        for (size_t i = 0; !json && i < all->count; i++) write_device(all->device[i], out);
         if (!json && no_cpu.text[0]) fm_buf_printf(out, "no CPU device: %s\n", no_cpu.text);
-        if (!json && all->no_gpu[0]) fm_buf_printf(out, "no NVIDIA GPU: %s\n", all->no_gpu);
+        if (!json && all->no_gpu[0]) write_no_gpu(all, out);
     }
-    for (size_t i = 0; i < all->count; i++) fm_session_close(&all->session[i]);
+    for (size_t i = 0; i < all->count; i++) release_reply(all->device[i]);
+    release_reply(all->beside);
     fm_free(all);
     return status;
 }

@@ -16,7 +16,7 @@
  *   timeout      the deadline passed: the group was sent SIGTERM, after 1 s SIGKILL
  *   crash        it exited or was killed by a signal without an answer; the reason has which, and the end of its stderr
  *   oom_host     it was killed by a SIGKILL that was not ours: most likely the kernel's OOM killer
- *   unsupported  it exited with FM_UNSUPPORTED's code: its backend does not open on this machine
+ *   unsupported  it exited with FM_UNSUPPORTED's code: it is of another version
  *   protocol     anything else on its stdout, a closed stdout, or exit with FM_PROTOCOL's code
  * The worker is gone after each of them but the first. */
 #ifndef FM_TUNER_LAUNCHER_LAUNCHER_H

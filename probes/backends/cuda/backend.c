@@ -5,6 +5,7 @@
 #include "probes/backends/cuda/facts.h"
 #include "probes/backends/cuda/kernels.h"
 #include "probes/backends/cuda/matmul.h"
+#include "probes/backends/cuda/software.h"
 #include "probes/backends/cuda/watch.h"
 #include "tuner/base/memory.h"
 #include "workloads/program/pytorch.h"
@@ -51,6 +52,13 @@ static fm_status cuda_info(struct fm_backend *b, struct fm_device_info *out, str
     (void)err;
     fm_cuda_info(&b->cuda, out);
     return FM_OK;
+}
+
+static void cuda_software(struct fm_device_info *out)
+{
+    struct fm_cuda_libraries libraries;
+    fm_cuda_libraries_load(&libraries);
+    fm_cuda_software(&libraries, "", out);
 }
 
 /* ---- candidates ---- */
@@ -222,6 +230,7 @@ const struct fm_backend_ops fm_backend_cuda = {
     .open = cuda_open,
     .close = cuda_close,
     .info = cuda_info,
+    .software = cuda_software,
     .candidates = cuda_candidates,
     .run = cuda_run,
     .rank = cuda_rank,

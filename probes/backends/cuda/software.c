@@ -166,8 +166,10 @@ static void check_all(const struct part part[PARTS], struct fm_device_info *out)
 void fm_cuda_software(const struct fm_cuda_libraries *l, const char *driver, struct fm_device_info *out)
 {
     struct part part[PARTS] = {
-        [DRIVER] = { .name = "driver" }, [RUNTIME] = { .name = "CUDA's runtime", .absent = "fillmark does not need it" },
-        [CUDNN] = { .name = "cuDNN" }, [LT] = { .name = "cuBLASLt" },
+        [DRIVER] = { .name = "driver", .absent = "install it, or start the container with its GPUs (--gpus all)" },
+        [RUNTIME] = { .name = "CUDA's runtime", .absent = "fillmark does not need it" },
+        [CUDNN] = { .name = "cuDNN", .absent = "pip install nvidia-cudnn-cu13, or the package libcudnn9-cuda-13" },
+        [LT] = { .name = "cuBLASLt", .absent = "pip install nvidia-cublas, or the package libcublas-13-0" },
         [NCCL] = { .name = "NCCL", .absent = "only trainings on several GPUs need it: pip install nvidia-nccl-cu13, or the package libnccl2" },
     };
     look(l, driver, part);
@@ -177,7 +179,7 @@ void fm_cuda_software(const struct fm_cuda_libraries *l, const char *driver, str
         (void)snprintf(s->version, sizeof s->version, "%s", part[i].version);
         (void)snprintf(s->path, sizeof s->path, "%.250s", part[i].path);
         if (part[i].cuda) fm_cuda_version_text(part[i].cuda, s->cuda);
-        if (!part[i].here && part[i].absent) (void)snprintf(s->absent, sizeof s->absent, "%s", part[i].absent);
+        if (!part[i].here && !part[i].path[0]) (void)snprintf(s->absent, sizeof s->absent, "%s", part[i].absent);
     }
     check_all(part, out);
 }
