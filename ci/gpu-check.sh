@@ -19,7 +19,7 @@ pieces:
   memory       steps: planned against counted reserved bytes, and what the device says is used
   batches      fillmark run: largest batches certified; fp32 and fp16, with and without checkpointing, both memory formats
   torch        the same cells in PyTorch: largest batch, peaks, samples/s with cudnn.benchmark off and on
-  time         a step of each certified cell: its time, and which kernels it goes to
+  time         a step of each certified cell: its time, with NVML asked meanwhile and without, and which kernels it goes to
   devicejson   cuDNN's description of this GPU beside the one that plans for absent GPUs are made from
   report       README.md from what there is; every piece does this at its end
   all          all of them, in this order; none is begun after 25 minutes
@@ -82,9 +82,7 @@ need_gpu() {
     [ -x "$build/fillmark" ] && [ -x "$build/gpu/step" ] || give_up "no fillmark in $build: run \`ci/gpu-check.sh build\` first"
     "$build/fillmark" devices >"$work/devices.txt" 2>&1 || true
     grep -q '^cuda:0 ' "$work/devices.txt" && return
-    # the worker's own sentence, without the way it came
-    give_up "no NVIDIA GPU: $(grep -m 1 'no NVIDIA GPU' "$work/devices.txt" | sed 's/.*does not open: //; s/^no NVIDIA GPU: //' | grep . ||
-        tail -n 1 "$work/devices.txt")"
+    give_up "$(grep -m 1 '^no NVIDIA GPU: ' "$work/devices.txt" || echo "no NVIDIA GPU: $(tail -n 1 "$work/devices.txt")")"
 }
 
 need_python() {

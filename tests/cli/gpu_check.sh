@@ -87,6 +87,10 @@ wants 0 run report
 sed -n '/^## PyTorch/,/^## Where/p' $readme >part.txt
 [ "$(grep -c '| 2 | 2 | yes | .* | 1.000 | 0.500 | .* | 2.000 |$' part.txt)" -eq 12 ] || { cat part.txt >&2; fail "PyTorch's column is wrong"; }
 
+# NVML beside timed steps
+sed -n '/^## Looking/,/^## The device/p' $readme >part.txt
+[ "$(grep -c '| [0-9]* | nothing | 0 of [0-9]* |$' part.txt)" -eq 12 ] || { cat part.txt >&2; fail "what was looked at is wrong"; }
+
 # what is carried is enough to find all libraries, and nothing else is overwritten
 onednn=libdnnl-dev
 [ ! -d "$FM_SOURCE_DIR/.deps/onednn" ] || onednn=

@@ -1,5 +1,6 @@
 /* One cell on a GPU: what was planned, what the allocator counted, what the device says is used, how long a step takes,
- * and which kernels that time goes to. One JSON object on stdout.
+ * with and without a thread that looks at the device meanwhile, and which kernels that time goes to. One JSON object on
+ * stdout.
  *
  *   step MEMORY SECONDS BATCH WORKLOAD [key=value ...] [+strategy=value ...]        step 24GiB 2 8 segformer +precision=fp16
  *
@@ -8,7 +9,9 @@
 #include "probes/backends/cuda/cuda.h"
 #include "probes/memory/planner.h"
 #include "probes/worker/engine.h"
+#include "probes/worker/watch.h"
 #include "tests/cuda_host/support_host.h"
+#include "tuner/base/clock.h"
 #include "tuner/base/text.h"
 
 #include <stdio.h>
@@ -16,9 +19,18 @@
 #include <string.h>
 
 #define MAX_STEPS 200
+#define LOOKS 21
 
 static struct { long calls; double ns, flops, bytes; } kernel[FM_KERNEL_COUNT];
 static int64_t step_ns[MAX_STEPS];
+
+/* the same steps, each after one that no one looked at; what was seen of the device meanwhile */
+static struct {
+    struct fm_watch *watch;             /* NULL: it does not let itself be looked at */
+    int64_t step_ns[MAX_STEPS], look_ns[LOOKS];
+    uint32_t looks, throttled;
+    int32_t slow;                       /* bits FM_SLOW_*; -1: unknown */
+} watched = { .slow = -1 };
 
 /* the backend, with a clock around each call */
 static fm_status run_timed(struct fm_backend *backend, const struct fm_launch *launch, struct fm_err *err)
@@ -48,11 +60,33 @@ static void print_bytes(const char *name, int64_t bytes)
     if (bytes >= 0) (void)printf(",\"%s\":%lld", name, (long long)bytes);
 }
 
+static void print_list(const char *name, const int64_t *value, int count)
+{
+    (void)printf(",\"%s\":[", name);
+    for (int i = 0; i < count; i++) (void)printf("%s%lld", i ? "," : "", (long long)value[i]);
+    (void)printf("]");
+}
+
+static void print_watched(int steps)
+{
+    if (!watched.watch) return;
+    print_list("watched_step_ns", watched.step_ns, steps);
+    print_list("look_ns", watched.look_ns, LOOKS);
+    (void)printf(",\"looks\":%u,\"throttled_steps\":%u", watched.looks, watched.throttled);
+    if (watched.slow < 0) return;
+    const char *comma = "";
+    (void)printf(",\"slow\":[");
+#define X(name, bit, throttles) if (watched.slow & FM_SLOW_##name) (void)printf("%s\"" #name "\"", comma), comma = ",";
+    FM_SLOW_LIST(X)
+#undef X
+    (void)printf("]");
+}
+
 static void print_steps(int steps)
 {
-    (void)printf(",\"step_ns\":[");
-    for (int i = 0; i < steps; i++) (void)printf("%s%lld", i ? "," : "", (long long)step_ns[i]);
-    (void)printf("],\"kernels\":[");
+    print_list("step_ns", step_ns, steps);
+    print_watched(steps);
+    (void)printf(",\"kernels\":[");
     const char *comma = "";
     for (int k = 0; k < FM_KERNEL_COUNT; k++) {
         if (!kernel[k].calls) continue;
@@ -63,6 +97,32 @@ static void print_steps(int steps)
     (void)printf("]");
 }
 
+/* how long it takes to be told what the device says, processes included */
+static void time_looks(void)
+{
+    struct fm_device_sample sample;
+    for (int i = 0; i < LOOKS && watched.watch; i++) {
+        int64_t begin_ns = fm_now_ns(fm_clock_system());
+        if (!fm_watch_look(watched.watch, &sample)) return;
+        watched.look_ns[i] = fm_now_ns(fm_clock_system()) - begin_ns;
+    }
+}
+
+static fm_status watched_step(struct fm_engine *engine, int step, struct fm_err *err)
+{
+    struct fm_watched seen;
+    bool throttled = false;
+    fm_watch_begin(watched.watch);
+    struct fm_span span = { .begin_ns = fm_now_ns(fm_clock_system()) };
+    fm_status status = fm_engine_run(engine, FM_SECTION_TRAIN, &watched.step_ns[step], err);
+    span.end_ns = fm_now_ns(fm_clock_system());
+    fm_watch_end(watched.watch, &span, 1, &throttled, &seen);
+    watched.looks += seen.looks;
+    watched.throttled += seen.marked && throttled;
+    if (seen.slow >= 0) watched.slow = (watched.slow < 0 ? 0 : watched.slow) | seen.slow;
+    return status;
+}
+
 static fm_status measure(struct fm_engine *engine, double seconds, int *steps, struct fm_err *err)
 {
     static struct fm_backend_ops timed;
@@ -71,9 +131,12 @@ static fm_status measure(struct fm_engine *engine, double seconds, int *steps, s
     FM_TRY(fm_engine_run(engine, FM_SECTION_INIT, NULL, err));
     FM_TRY(fm_engine_run(engine, FM_SECTION_TRAIN_FIRST, NULL, err));
     FM_TRY(fm_engine_settle(engine, FM_SECTION_TRAIN, 3, err));
+    time_looks();
     while (*steps < MAX_STEPS && ((double)total < seconds * 1e9 || *steps < 3)) {
         FM_TRY(fm_engine_run(engine, FM_SECTION_TRAIN, &step_ns[*steps], err));
-        total += step_ns[(*steps)++];
+        if (watched.watch) FM_TRY(watched_step(engine, *steps, err));
+        total += step_ns[*steps] + watched.step_ns[*steps];
+        ++*steps;
     }
     timed = *engine->ops;
     timed.run = run_timed;
@@ -90,7 +153,9 @@ static fm_status step(struct fm_backend *backend, const struct fm_program *progr
     static struct fm_device_info before, after;
     struct fm_plan plan = { 0 };
     int steps = 0;
+    struct fm_device_watch device;
     int64_t used_before = used_bytes(backend, &before);
+    if (fm_backend_cuda.watch(backend, &device, err) != FM_OK || fm_watch_start(&watched.watch, &device, err) != FM_OK) watched.watch = NULL;
     struct fm_engine_config config = { .ops = &fm_backend_cuda, .backend = backend, .program = program, .memory_bytes = memory_bytes, .seed = 1 };
     fm_status status = fm_engine_open(&engine, &config, err);
     if (status == FM_OK) status = fm_planner_run(&planner, program, &engine.workspaces, memory_bytes, &plan, err);
@@ -109,6 +174,7 @@ static fm_status step(struct fm_backend *backend, const struct fm_program *progr
         print_steps(steps);
         (void)printf(",");
     }
+    fm_watch_stop(watched.watch);
     fm_engine_close(&engine);
     fm_planner_release(&planner);
     return status;

@@ -182,6 +182,22 @@ def time_goes(folder):
     return lines or None
 
 
+def looking(folder):
+    rows = []
+    for r in read_lines(folder / "time.jsonl"):
+        if not r.get("step_ns") or not r.get("watched_step_ns"):
+            continue
+        alone, meanwhile = statistics.median(r["step_ns"]), statistics.median(r["watched_step_ns"])
+        rows.append([r["cell"], r["batch"], f"{alone / 1e6:.3f}", f"{meanwhile / 1e6:.3f}", share(meanwhile, alone),
+                     f"{statistics.median(r['look_ns']) / 1e6:.3f}", r["looks"], ", ".join(r["slow"]) or "nothing" if "slow" in r else "unknown",
+                     f"{r['throttled_steps']} of {len(r['watched_step_ns'])}"])
+    if not rows:
+        return None
+    return ["Steps with and without a thread that asks NVML meanwhile, in turns, and how long NVML takes to answer (processes included). "
+            "What held the clocks down, and how many steps are marked as throttled by it.", ""] + table(
+        ["cell", "batch", "step ms", "looked at, ms", "difference", "a look ms", "looks", "held down by", "throttled"], rows)
+
+
 def device_json(folder):
     rows = read_lines(folder / "devicejson.jsonl")
     real = next((r["real"] for r in rows if "real" in r), None)
@@ -197,7 +213,8 @@ def device_json(folder):
 
 SECTIONS = (("Operators against ref", "ops", ops), ("compute-sanitizer", "sanitizer", sanitizer),
             ("Memory: planned, counted, used", "memory", memory), ("Largest batches", "batches", batches),
-            ("PyTorch beside", "torch", torch), ("Where the time goes", "time", time_goes), ("The device's description", "devicejson", device_json))
+            ("PyTorch beside", "torch", torch), ("Where the time goes", "time", time_goes),
+            ("Looking at the device while it is timed", "time", looking), ("The device's description", "devicejson", device_json))
 
 
 def write_report(folder):
