@@ -13,7 +13,7 @@
 
 #define MIB UINT64_C(1048576)
 
-enum shape { AFFINE, STEPPED, CONVEX, CONCAVE, JUMP, NOISY, MUTE, SHAPES, SHARE };
+enum shape { AFFINE, STEPPED, CONVEX, CONCAVE, JUMP, NOISY, MUTE, SHAPES, SHARE, WILD };
 
 struct cost {
     enum shape shape;
@@ -32,6 +32,7 @@ static uint64_t bytes_at(const struct cost *c, int64_t b)
     uint64_t n = (uint64_t)b, bytes = c->fixed + c->slope * n;
     switch (c->shape) {
     case AFFINE: case MUTE: case SHAPES: break;
+    case WILD: bytes += (uint64_t)((double)bytes * c->share * fm_rng_uniform_f64(c->seed, 6, n)); break;
     case SHARE: bytes += (uint64_t)(c->share * (double)bytes); break;
     case STEPPED: bytes = (bytes + c->segment - 1) / c->segment * c->segment; break;
     case CONVEX: bytes += c->slope * n * n / 64; break;
@@ -192,6 +193,24 @@ static void test_share_of_fragments(void **state)
     assert_true(sum <= 10 * count);
 }
 
+/* Where fragments take anything, there are many boundaries: one of them is found, each that is looked at in no more plans than
+ * bisection and the look ahead need. */
+static void test_wild_fragments(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20000; seed++) {
+        struct cost c = { .shape = WILD, .seed = seed, .least = true, .assumes = seed % 2, .fixed = fm_rng_u64(seed, 5, 0) % (300 * MIB), .slope = MIB };
+        uint64_t most = 2 + fm_rng_u64(seed, 5, 1) % 100000;
+        c.share = (double)(1 + seed % 100) / 100;
+        c.capacity = c.fixed + c.slope * most;
+        struct fm_plan_max_answer a = find(&c, FM_SEARCH_BATCH_LIMIT);
+        assert_in_range(a.max_batch, 0, most);
+        if (a.max_batch) assert_true(saw(&c, a.max_batch, true));
+        assert_true(saw(&c, a.max_batch + 1, false));
+        assert_in_range(a.evaluations, 1, 8 * (17 + FM_PLAN_MAX_AHEAD));
+    }
+}
+
 static void test_edges(void **state)
 {
     (void)state;
@@ -238,7 +257,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_affine_takes_four),
         cmocka_unit_test(test_random_shapes), cmocka_unit_test(test_largest_of_several),
-        cmocka_unit_test(test_share_of_fragments), cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_share_of_fragments), cmocka_unit_test(test_wild_fragments),
+        cmocka_unit_test(test_edges),
         cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

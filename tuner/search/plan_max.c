@@ -7,6 +7,7 @@
 
 #define BOUNDARIES_MAX 8            /* where memory is not monotone, this many are looked for */
 #define FEW 10
+#define AIMED_MAX 16                /* more plans than that, and the middle is always next */
 #define COARSE 32                   /* where fragments matter, they take some per cent: steps are this part of the batch at first */
 #define EVALUATIONS_MAX (BOUNDARIES_MAX * (80 + FM_PLAN_MAX_AHEAD))     /* the safeguards keep one below 2 * 30 + a few */
 
@@ -23,6 +24,7 @@ struct finder {
     struct evaluation misfit;                   /* smallest above fit that does not; batch 0: none */
     int extrapolations;                         /* since the start */
     int misses;                                 /* interpolations that were not the end */
+    int near;                                   /* those of them below a misfit that only fragments keep out */
     int in_a_row;                               /* of the same verdict, up to the last one */
     bool last_fits;
 };
@@ -144,17 +146,18 @@ static bool is_doubtful(const struct finder *f)
 
 /* Where it is known what share fragments take of a fit, there that share ends; else, and where that did not lead, in growing
  * steps from the last verdict; never past the middle. */
-static int64_t approach(const struct finder *f)
+static int64_t approach(struct finder *f)
 {
     const struct fm_plan_need *fit = &f->fit.need;
     int64_t low = f->fit.batch, high = f->misfit.batch, middle = low + (high - low) / 2;
     int64_t step = least_step(f->in_a_row);
+    f->near++;
     if (!fit->bytes) return clamp(high - coarse_step(f), middle > low ? middle : low + 1, high - 1);
     double share = (double)fit->bytes / (double)fit->least_bytes;
     int64_t aim = meets_capacity(f, low, fit->bytes, high, (uint64_t)(share * (double)f->misfit.need.least_bytes));
-    if (aim < 0) aim = middle;
-    if (f->last_fits && aim < low + step && low + step <= middle) aim = low + step;
-    if (!f->last_fits && aim > high - step && high - step >= middle) aim = high - step;
+    if (aim < 0 || f->near > AIMED_MAX) aim = middle;
+    if (f->last_fits) aim = clamp(aim, low + step < middle ? low + step : middle, high);
+    else aim = clamp(aim, low, high - step > middle ? high - step : middle);
     return clamp(aim, low + 1, high - 1);
 }
 
@@ -220,7 +223,7 @@ static fm_status look_ahead(struct finder *f, bool *found, struct fm_err *err)
         if (!at.need.fits) continue;
         f->fit = at;
         f->fit_before = f->misfit = (struct evaluation){ 0 };
-        f->extrapolations = f->misses = f->in_a_row = 0;
+        f->extrapolations = f->misses = f->near = f->in_a_row = 0;
         *found = true;
         break;
     }
