@@ -1,13 +1,15 @@
 /* The largest batch a plan says fits, with few evaluations: each one lowers and replays a step program.
  *
- * Memory is nearly affine in the batch, so the search steps along secants (regula falsi), and gallops
- * and bisects where they do not converge. 3 to 5 evaluations for an affine cost, 5 to 6 on average for
- * a stepped one, and never more than about 2 log2(max_batch) + 4. The answer is always a boundary that
- * was evaluated on both sides: fits at max_batch, does not fit at max_batch + 1 (or max_batch is the
- * limit). Where the callback knows `least_bytes`, batches far below the answer are only asked for that, and the verdict
- * is asked for where the answer turns out to be one of them. Where memory is not monotone in the batch (fragmentation, convolution workspaces) a larger one may
- * fit: batches above the first boundary are evaluated one by one as long as `least_bytes` leaves them a chance,
- * at most FM_PLAN_MAX_AHEAD in a row. `non_monotone` is set when one evaluation needed less than another at a
+ * Memory is nearly affine in the batch, so the search steps along secants (regula falsi), and gallops and bisects where they
+ * do not converge. 3 to 5 evaluations for an affine cost, 5 to 6 on average for a stepped one, and never more than about
+ * 2 log2(max_batch) + 4 to a boundary. The answer is always a boundary that was evaluated on both sides: fits at max_batch,
+ * does not fit at max_batch + 1 (or max_batch is the limit).
+ *
+ * Where the callback knows `least_bytes`, batches far below the answer are only asked for that, and the verdict is asked for
+ * where the answer turns out to be one of them. What is needed beyond it, fragments of memory, is taken to be the same share
+ * at neighbouring batches: about 10 evaluations where it is. Where memory is not monotone in the batch (fragmentation,
+ * convolution workspaces) a larger one may fit: batches above the first boundary are evaluated one by one as long as
+ * `least_bytes` leaves them a chance, at most FM_PLAN_MAX_AHEAD in a row. `non_monotone` is set when one evaluation needed less than another at a
  * smaller batch, `misfit_below` when one below the answer does not fit.
  *
  * Units: bytes, samples. Pure but for the callback. */
