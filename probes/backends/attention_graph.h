@@ -7,10 +7,11 @@
  *           ds = scale * p * (g v^T - inner);  dk = ds^T q;  dq = ds k
  * Intermediate tensors are virtual, in f32; p and ds are rounded to the element type before products. Backward has two
  * tensors in memory that the caller gives as scratch: inner, and the sum of dq in f32, which must be zero before the
- * graph runs, since engines add to it.
+ * graph runs: engines add to it, and only from cuDNN 9.6 on do they zero it themselves. It is zeroed for all.
  *
- * The order of operations is the one that cuDNN 9's engines match (vendor documentation: cuDNN Graph API, "Fused
- * Attention fprop / bprop"; the same in NVIDIA's cudnn-frontend). Engines exist from sm_80 on, for f16 and bf16, heads of
+ * The order of operations, the two tensors in memory and who zeroes which are those of NVIDIA's cudnn-frontend
+ * (node/scaled_dot_product_flash_attention.h, compared at commit 3929da2), which cuDNN 9's engines match (vendor
+ * documentation: cuDNN Graph API, "Fused Attention fprop / bprop"). Engines exist from sm_80 on, for f16 and bf16, heads of
  * a multiple of 8 channels. */
 #ifndef FM_PROBES_BACKENDS_ATTENTION_GRAPH_H
 #define FM_PROBES_BACKENDS_ATTENTION_GRAPH_H
