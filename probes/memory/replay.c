@@ -3,6 +3,7 @@
 #include "tuner/base/hash.h"
 #include "tuner/base/memory.h"
 
+#include <assert.h>
 #include <string.h>
 
 const char *fm_breakdown_name(int kind)
@@ -180,6 +181,7 @@ static fm_status choose(struct fm_replay *r, const struct fm_workspace_entry *en
     if (status != FM_OOM) return status;
     *chosen = 0;
     struct fm_ranking order = { .count = entry->candidates.count };
+    assert(order.count <= FM_MAX_CANDIDATES);
     for (uint32_t i = 0; i < order.count; i++) order.candidate[i] = (uint8_t)i;
     if (r->program->attr[r->program->call[launch->call].attr].benchmark) {
         status = find_fastest(r, entry, launch, &order, err);
