@@ -211,6 +211,23 @@ static void test_wild_fragments(void **state)
     }
 }
 
+/* samples of a few bytes in segments of 2 or 20 MiB: thousands of batches need the same */
+static void test_tiny_samples(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20000; seed++) {
+        uint64_t r = fm_rng_u64(seed, 8, 0);
+        struct cost c = { .shape = STEPPED, .least = true, .assumes = seed % 2, .fixed = r % (60 * MIB), .slope = 1 + (r >> 30) % 4096,
+                          .segment = (r >> 60) & 1 ? 2 * MIB : 20 * MIB };
+        c.capacity = c.fixed + fm_rng_u64(seed, 8, 1) % (24 * 1024 * MIB);
+        uint64_t room = c.capacity / c.segment * c.segment, truth = room < c.fixed ? 0 : (room - c.fixed) / c.slope;
+        struct fm_plan_max_answer a = find(&c, FM_SEARCH_BATCH_LIMIT);
+        assert_int_equal(a.max_batch, truth < (uint64_t)FM_SEARCH_BATCH_LIMIT ? (int64_t)truth : FM_SEARCH_BATCH_LIMIT);
+        if (a.max_batch) assert_true(saw(&c, a.max_batch, true));
+        assert_in_range(a.evaluations, 1, 64);
+    }
+}
+
 static void test_edges(void **state)
 {
     (void)state;
@@ -257,7 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_affine_takes_four),
         cmocka_unit_test(test_random_shapes), cmocka_unit_test(test_largest_of_several),
-        cmocka_unit_test(test_share_of_fragments), cmocka_unit_test(test_wild_fragments),
+        cmocka_unit_test(test_share_of_fragments), cmocka_unit_test(test_wild_fragments), cmocka_unit_test(test_tiny_samples),
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_errors),
     };

@@ -9,7 +9,7 @@
 #define FEW 10
 #define AIMED_MAX 16                /* more plans than that, and the middle is always next */
 #define COARSE 32                   /* where fragments matter, they take some per cent: steps are this part of the batch at first */
-#define EVALUATIONS_MAX (BOUNDARIES_MAX * (80 + FM_PLAN_MAX_AHEAD))     /* the safeguards keep one below 2 * 30 + a few */
+#define EVALUATIONS_MAX (BOUNDARIES_MAX * (160 + FM_PLAN_MAX_AHEAD))    /* the safeguards keep one below 5 * 30 + a few */
 
 struct evaluation {
     int64_t batch;
@@ -34,8 +34,8 @@ static fm_status ask(struct finder *f, int64_t batch, struct fm_plan_need want, 
 {
     int at = 0;
     while (at < f->count && f->done[at].batch != batch) at++;
-    assert(at < EVALUATIONS_MAX);
-    *out = &f->done[at];
+    *out = &f->done[at < EVALUATIONS_MAX ? at : 0];
+    if (at == EVALUATIONS_MAX) return FM_FAIL(err, FM_FAILED, "no end of the search after %d plans", EVALUATIONS_MAX);
     if (at < f->count && (want.least_only || !f->done[at].need.assumed)) return FM_OK;
     struct evaluation e = { .batch = batch, .need = want };
     fm_status status = f->query->need(f->query->context, batch, &e.need, err);
