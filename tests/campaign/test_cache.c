@@ -103,6 +103,55 @@ static void read_entries(uint64_t fingerprint, struct fm_workspaces *table)
     fm_cache_close(&cache);
 }
 
+static struct fm_cache_max max_of(uint64_t key)
+{
+    struct fm_cache_max m = { .key = fm_rng_u64(1, 0, key), .program = fm_rng_u64(2, 0, key) };
+    m.answer = (struct fm_plan_max_answer){ .max_batch = (int64_t)(key * key % (1 << 30)), .bytes = fm_rng_u64(2, 1, key) >> 1, .at_limit = key % 2,
+                                            .non_monotone = key % 3 == 0, .misfit_below = (int64_t)(key % 7) };
+    return m;
+}
+
+/* both kinds of lines, of the same keys too; the last of each kind holds; whatever is damaged is not believed */
+static void answers_of_searches(void **state)
+{
+    (void)state;
+    struct fm_cache cache;
+    struct fm_cache_max got;
+    struct fm_workspace_entry entry;
+    assert_int_equal(fm_cache_open(&cache, 77, NULL), FM_OK);
+    for (uint64_t key = 0; key < 40; key++) {
+        struct fm_cache_max m = max_of(key), older = m;
+        struct fm_workspace_entry e = entry_of(key);
+        older.answer.max_batch++;
+        fm_cache_append_max(&cache, &older);
+        if (key % 2) fm_cache_append(&cache, &e);
+        fm_cache_append_max(&cache, &m);
+    }
+    fm_cache_close(&cache);
+    assert_int_equal(fm_cache_open(&cache, 77, NULL), FM_OK);
+    for (uint64_t key = 0; key < 40; key++) {
+        struct fm_cache_max m = max_of(key);
+        assert_true(fm_cache_find_max(&cache, m.key, &got));
+        assert_true(got.key == m.key && got.program == m.program);
+        assert_int_equal(got.answer.max_batch, m.answer.max_batch);
+        assert_true(got.answer.bytes == m.answer.bytes);
+        assert_int_equal(got.answer.at_limit, m.answer.at_limit);
+        assert_int_equal(got.answer.non_monotone, m.answer.non_monotone);
+        assert_int_equal(got.answer.misfit_below, m.answer.misfit_below);
+        assert_int_equal(fm_cache_find(&cache, m.key, &entry), key % 2);
+    }
+    assert_false(fm_cache_find_max(&cache, 1, &got));
+    /* one bit of a line: that line is not believed, be it the last or the first of its key */
+    for (size_t bit = 0; bit < 8 * (size_t)cache.line[0].bytes; bit++) {
+        char *at = &cache.text[cache.line[0].at + bit / 8];
+        struct fm_cache_max m = max_of(0);
+        *at ^= (char)(1 << bit % 8);
+        if (fm_cache_find_max(&cache, m.key, &got)) assert_int_equal(got.answer.max_batch, m.answer.max_batch);
+        *at ^= (char)(1 << bit % 8);
+    }
+    fm_cache_close(&cache);
+}
+
 static void path_of(uint64_t fingerprint, char path[128])
 {
     (void)snprintf(path, 128, "%s/workspaces-%016llx.tsv", folder, (unsigned long long)fingerprint);
@@ -350,7 +399,7 @@ static void memory_runs_out(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest tests[] = { cmocka_unit_test(answers_of_searches),
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(a_file_that_was_cut_anywhere),
         cmocka_unit_test(a_byte_that_changed_costs_its_line),

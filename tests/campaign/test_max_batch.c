@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -205,6 +206,80 @@ static void workspaces_leave_no_trace(void **state)
     assert_true(ended[0] > 20 && ended[1] > 20);
 }
 
+static void assert_same_answer(const struct fm_plan_max_answer *a, const struct fm_plan_max_answer *b)
+{
+    assert_int_equal(a->max_batch, b->max_batch);
+    assert_int_equal(a->bytes, b->bytes);
+    assert_int_equal(a->at_limit, b->at_limit);
+    assert_int_equal(a->non_monotone, b->non_monotone);
+    assert_int_equal(a->misfit_below, b->misfit_below);
+}
+
+static void max_of(struct fm_session *s, const struct fm_cell *cell, struct fm_plan_max_answer *out)
+{
+    struct fm_err err = { 0 };
+    if (fm_session_max_batch(s, cell, LIMIT, 0, out, &err) != FM_OK) fail_msg("%s", err.text);
+}
+
+static void open_again(struct fm_session *s)
+{
+    fm_cache_close(&s->cache);
+    assert_int_equal(fm_cache_open(&s->cache, s->fingerprint, NULL), FM_OK);
+}
+
+/* The answer of a search is kept, and looked at on both sides when it is asked for again; what does not hold any more, or was
+ * of another question, is searched for. */
+static void answers_are_remembered(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/fillmark-max-XXXXXX", command[64];
+    long short_ways = 0, wrong = 0;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(setenv("FILLMARK_CACHE_DIR", folder, 1), 0);
+    for (uint64_t seed = 0; seed < 16; seed++) {
+        struct fm_cell cell;
+        struct fm_session s;
+        struct fm_plan_max_answer first, again;
+        struct fm_planned planned;
+        struct fm_err err = { 0 };
+        choose(seed, &cell);
+        open_table(&s, &cell, seed);
+        struct fm_cell_batch at = { .train = 6, .val = fm_cell_val_batch(&cell, 6) };
+        if (fm_session_plan(&s, &cell, at, &planned, &err) != FM_OK) fail_msg("%s", err.text);
+        s.capacity_bytes = seed % 8 == 7 ? MIB : planned.needed_bytes * (int64_t)(40 + draw(seed, 200, 120)) / 100;
+        s.fingerprint = 1000 + seed;
+        assert_int_equal(fm_cache_open(&s.cache, s.fingerprint, NULL), FM_OK);
+        max_of(&s, &cell, &first);
+        open_again(&s);
+        max_of(&s, &cell, &again);
+        assert_same_answer(&first, &again);
+        assert_true(again.evaluations <= 2);
+        assert_answer_whole(&s, &cell, again.max_batch);
+        short_ways += again.evaluations < first.evaluations;
+        /* another capacity is another question */
+        s.capacity_bytes -= s.capacity_bytes / 3;
+        max_of(&s, &cell, &again);
+        assert_true(again.max_batch <= first.max_batch);
+        s.capacity_bytes = planned.needed_bytes;
+        max_of(&s, &cell, &first);
+        open_again(&s);
+        /* and where devices answer otherwise than they did, it does not hold */
+        for (size_t i = 0; i < s.workspaces.count; i++)
+            for (uint32_t k = 0; k < s.workspaces.entry[i].candidates.count; k++) s.workspaces.entry[i].candidates.item[k].workspace_bytes += 6 * MIB;
+        max_of(&s, &cell, &again);
+        struct plain plain = { &s, &cell, 0 };
+        struct fm_plan_max_query query = { need, &plain, (uint64_t)s.capacity_bytes, LIMIT };
+        struct fm_plan_max_answer want;
+        if (fm_plan_max_batch(&query, &want, &err) != FM_OK) fail_msg("%s", err.text);
+        if (want.max_batch) assert_int_equal(again.max_batch, want.max_batch);
+        wrong += want.max_batch != first.max_batch;
+        fm_session_close(&s);
+    }
+    assert_true(short_ways > 8 && wrong > 2);
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    assert_int_equal(system(command), 0);
+}
+
 /* what a device cannot run is found before any verdict */
 static void unsupported_is_found(void **state)
 {
@@ -229,6 +304,7 @@ static void unsupported_is_found(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(as_by_whole_plans), cmocka_unit_test(workspaces_leave_no_trace), cmocka_unit_test(unsupported_is_found) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(as_by_whole_plans), cmocka_unit_test(workspaces_leave_no_trace),
+                                        cmocka_unit_test(answers_are_remembered), cmocka_unit_test(unsupported_is_found) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "tuner/base/buf.h"
 #include "tuner/base/hash.h"
 #include "tuner/base/memory.h"
+#include "tuner/search/search.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,6 +67,14 @@ static void write_entry(const struct fm_workspace_entry *entry, struct fm_buf *o
         fm_buf_printf(out, "\t%" PRId64 "\t", entry->candidates.item[i].workspace_bytes);
         write_text(entry->candidates.item[i].what, out);
     }
+}
+
+/* key m batch bytes limit non-monotone misfit program */
+static void write_max(const struct fm_cache_max *max, struct fm_buf *out)
+{
+    const struct fm_plan_max_answer *a = &max->answer;
+    fm_buf_printf(out, "%016" PRIx64 "\tm\t%" PRId64 "\t%" PRIu64 "\t%d\t%d\t%" PRId64 "\t%016" PRIx64, max->key, a->max_batch, a->bytes, a->at_limit,
+                  a->non_monotone, a->misfit_below, max->program);
 }
 
 /* ---- reading: lines are found at once, and read when one is asked for ---- */
@@ -133,29 +142,81 @@ static bool read_candidates(struct span *rest, struct fm_candidates *out)
     return true;
 }
 
-/* strict: a line whose checksum is right may still be another version's. Its key was read when it was found. */
-static bool read_entry(struct span line, struct fm_workspace_entry *out)
+/* the line's kind and what follows it; '\0': it is damaged. Its key was read when it was found. */
+static char open_line(const struct fm_cache *cache, const struct fm_cache_line *found, struct span *rest)
 {
-    uint64_t want, sum = fm_hash_add(FM_HASH_INIT, line.at + HEX_BYTES + 1, (size_t)(line.end - line.at) - HEX_BYTES - 1);
-    struct span rest = { line.at + KIND_AT, line.end }, kind, reason;
-    if (!read_hex(line.at, &want) || want != sum || memchr(line.at, '\0', (size_t)(line.end - line.at))) return false;
-    if (!field(&rest, &kind) || kind.end - kind.at != 1) return false;
-    out->unsupported = *kind.at == 'u';
-    if (!out->unsupported) return *kind.at == 'w' && read_candidates(&rest, &out->candidates) && !rest.at;
+    const char *at = cache->text + found->at, *end = at + found->bytes;
+    uint64_t want, sum = fm_hash_add(FM_HASH_INIT, at + HEX_BYTES + 1, (size_t)found->bytes - HEX_BYTES - 1);
+    struct span kind;
+    *rest = (struct span){ at + KIND_AT, end };
+    if (!read_hex(at, &want) || want != sum || memchr(at, '\0', found->bytes)) return '\0';
+    return field(rest, &kind) && kind.end - kind.at == 1 ? *kind.at : '\0';
+}
+
+/* strict: a line whose checksum is right may still be another version's */
+static bool read_entry(char kind, struct span rest, struct fm_workspace_entry *out)
+{
+    struct span reason;
+    out->unsupported = kind == 'u';
+    if (!out->unsupported) return kind == 'w' && read_candidates(&rest, &out->candidates) && !rest.at;
     if (!field(&rest, &reason)) return false;
     copy_text(reason, out->reason, sizeof out->reason);
     return !rest.at;
 }
 
+static bool read_max(char kind, struct span rest, struct fm_cache_max *out)
+{
+    struct span text[6];
+    int64_t bytes, limit, non_monotone;
+    for (int i = 0; i < 6; i++)
+        if (!field(&rest, &text[i])) return false;
+    bool good = kind == 'm' && !rest.at && read_count(text[0], FM_SEARCH_BATCH_LIMIT, &out->answer.max_batch) &&
+                read_count(text[1], INT64_MAX, &bytes) && read_count(text[2], 1, &limit) && read_count(text[3], 1, &non_monotone) &&
+                read_count(text[4], FM_SEARCH_BATCH_LIMIT, &out->answer.misfit_below) && text[5].end - text[5].at == HEX_BYTES &&
+                read_hex(text[5].at, &out->program);
+    if (!good) return false;
+    out->answer.bytes = (uint64_t)bytes;
+    out->answer.at_limit = limit;
+    out->answer.non_monotone = non_monotone;
+    return true;
+}
+
+/* the key's line after *at, in their order; *at: -1 before the first. NULL: no more */
+static const struct fm_cache_line *next_line(const struct fm_cache *cache, uint64_t key, int64_t *at)
+{
+    if (!cache->slots) return NULL;
+    for (size_t i = *at < 0 ? slot_of(cache, key) : ((size_t)*at + 1) & (cache->slots - 1); cache->slot[i]; i = (i + 1) & (cache->slots - 1)) {
+        *at = (int64_t)i;
+        if (cache->line[cache->slot[i] - 1].key == key) return &cache->line[cache->slot[i] - 1];
+    }
+    return NULL;
+}
+
 bool fm_cache_find(const struct fm_cache *cache, uint64_t key, struct fm_workspace_entry *out)
 {
     bool found = false;
-    for (size_t i = cache->slots ? slot_of(cache, key) : 0; cache->slots && cache->slot[i]; i = (i + 1) & (cache->slots - 1)) {
-        const struct fm_cache_line *line = &cache->line[cache->slot[i] - 1];
-        if (line->key != key) continue;
+    int64_t at = -1;
+    for (const struct fm_cache_line *line; (line = next_line(cache, key, &at));) {
         struct fm_workspace_entry entry = { .key = key };
-        if (!read_entry((struct span){ cache->text + line->at, cache->text + line->at + line->bytes }, &entry)) continue;
+        struct span rest;
+        char kind = open_line(cache, line, &rest);
+        if (!read_entry(kind, rest, &entry)) continue;
         *out = entry;               /* the last one holds */
+        found = true;
+    }
+    return found;
+}
+
+bool fm_cache_find_max(const struct fm_cache *cache, uint64_t key, struct fm_cache_max *out)
+{
+    bool found = false;
+    int64_t at = -1;
+    for (const struct fm_cache_line *line; (line = next_line(cache, key, &at));) {
+        struct fm_cache_max max = { .key = key };
+        struct span rest;
+        char kind = open_line(cache, line, &rest);
+        if (!read_max(kind, rest, &max)) continue;
+        *out = max;
         found = true;
     }
     return found;
@@ -230,19 +291,34 @@ static bool ready(struct fm_cache *cache)
     return good;
 }
 
+static void append(struct fm_cache *cache, const struct fm_buf *body)
+{
+    struct fm_buf line = FM_BUF(LINE_BYTES);
+    char sum[FM_HASH_TEXT_BYTES];
+    if (!fm_buf_ok(body) || !cache->path[0] || !ready(cache)) return;
+    fm_hash_print(fm_hash_add(FM_HASH_INIT, fm_buf_text(body), body->bytes), sum);
+    fm_buf_printf(&line, "%s\t%s\n", sum, fm_buf_text(body));
+    /* a disk that is full: nothing more is kept */
+    if (fm_buf_ok(&line) && write(cache->fd, fm_buf_text(&line), line.bytes) != (ssize_t)line.bytes) cache->path[0] = '\0';
+    fm_buf_release(&line);
+}
+
 void fm_cache_append(struct fm_cache *cache, const struct fm_workspace_entry *entry)
 {
-    if (!cache->path[0] || !ready(cache)) return;
-    struct fm_buf body = FM_BUF(LINE_BYTES), line = FM_BUF(LINE_BYTES);
-    char sum[FM_HASH_TEXT_BYTES];
+    struct fm_buf body = FM_BUF(LINE_BYTES);
+    if (!cache->path[0]) return;
     write_entry(entry, &body);
-    fm_hash_print(fm_hash_add(FM_HASH_INIT, fm_buf_text(&body), body.bytes), sum);
-    fm_buf_printf(&line, "%s\t%s\n", sum, fm_buf_text(&body));
-    /* a disk that is full: nothing more is kept */
-    if (fm_buf_ok(&body) && fm_buf_ok(&line) && write(cache->fd, fm_buf_text(&line), line.bytes) != (ssize_t)line.bytes)
-        cache->path[0] = '\0';
+    append(cache, &body);
     fm_buf_release(&body);
-    fm_buf_release(&line);
+}
+
+void fm_cache_append_max(struct fm_cache *cache, const struct fm_cache_max *max)
+{
+    struct fm_buf body = FM_BUF(LINE_BYTES);
+    if (!cache->path[0]) return;
+    write_max(max, &body);
+    append(cache, &body);
+    fm_buf_release(&body);
 }
 
 void fm_cache_close(struct fm_cache *cache)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define SPEC_ANSWERS "3"                /* what the cached answers of the spec worker mean: counts up when that changes */
+#define ANSWERS_OF_SEARCH "1"           /* likewise of the largest batches */
 #define QUESTION_DEADLINE_NS INT64_C(120000000000)
 
 /* the largest batch that a search replayed and found to fit: its answer, as a rule, which is planned whole next */
@@ -196,8 +197,8 @@ static fm_status store_answer(struct fm_session *root, const struct fm_answer *a
     }
     (void)pthread_mutex_lock(&root->learning);
     fm_status status = fm_workspaces_add(&root->workspaces, &entry, err);
-    (void)pthread_mutex_unlock(&root->learning);
     if (status == FM_OK) fm_cache_append(&root->cache, &entry);
+    (void)pthread_mutex_unlock(&root->learning);
     return status;
 }
 
@@ -395,11 +396,57 @@ static fm_status need(void *context, int64_t batch, struct fm_plan_need *out, st
     return FM_OK;
 }
 
+/* ---- answers of searches, kept with the workspaces that they rest on ---- */
+
+static uint64_t program_of_best(const struct query *q, int64_t batch)
+{
+    const struct fm_best_fit *best = q->session->best;
+    int64_t found = !best || !best->known ? 0 : q->train_batch ? best->batch.val : best->batch.train;
+    return found && found == batch ? fm_program_hash(&best->program) : 0;
+}
+
+/* An answer that was kept holds if both its sides are still what they were: the same program fits and needs as much, and the
+ * next batch does not fit. Else it is searched for again. */
+static bool remembered(struct query *q, uint64_t key, int64_t limit, struct fm_plan_max_answer *out)
+{
+    const struct fm_session *root = q->session->base ? q->session->base : q->session;
+    struct fm_plan_need fits = { .verdict_only = true }, next = fits;
+    struct fm_cache_max max;
+    if (!fm_cache_find_max(&root->cache, key, &max) || max.answer.max_batch > limit) return false;
+    int64_t batch = max.answer.max_batch;
+    if (max.answer.at_limit != (batch == limit)) return false;
+    if (batch && (need(q, batch, &fits, NULL) != FM_OK || !fits.fits || fits.bytes != max.answer.bytes)) return false;
+    if (batch && program_of_best(q, batch) != max.program) return false;
+    if (batch < limit && (need(q, batch + 1, &next, NULL) != FM_OK || next.fits)) return false;
+    *out = max.answer;
+    out->evaluations = (batch > 0) + (batch < limit);
+    return true;
+}
+
+static void remember(const struct query *q, uint64_t key, const struct fm_plan_max_answer *answer)
+{
+    struct fm_session *root = q->session->base ? q->session->base : q->session;
+    struct fm_cache_max max = { .key = key, .answer = *answer };
+    if (!root->fingerprint) return;             /* nothing is kept */
+    if (answer->max_batch) max.program = program_of_best(q, answer->max_batch);
+    if (answer->max_batch && !max.program) return;
+    (void)pthread_mutex_lock(&root->learning);
+    fm_cache_append_max(&root->cache, &max);
+    (void)pthread_mutex_unlock(&root->learning);
+}
+
 fm_status fm_session_max_batch(struct fm_session *s, const struct fm_cell *cell, int64_t limit, int64_t train_batch,
                                struct fm_plan_max_answer *out, struct fm_err *err)
 {
     struct query q = { s, cell, train_batch };
     if (s->best) s->best->known = false;
+    const uint64_t parts[] = { fm_cell_id(cell), (uint64_t)s->capacity_bytes, (uint64_t)limit, (uint64_t)train_batch };
+    uint64_t key = fm_hash_text(FM_HASH_INIT, ANSWERS_OF_SEARCH);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) key = fm_hash_word(key, parts[i]);
+    if (remembered(&q, key, limit, out)) return FM_OK;
     struct fm_plan_max_query query = { .need = need, .context = &q, .capacity_bytes = (uint64_t)s->capacity_bytes, .max_batch = limit };
-    return fm_plan_max_batch(&query, out, err);
+    if (s->best) s->best->known = false;
+    fm_status status = fm_plan_max_batch(&query, out, err);
+    if (status == FM_OK) remember(&q, key, out);
+    return status;
 }
