@@ -4,9 +4,11 @@
 #include "tuner/base/memory.h"
 #include "tuner/options/options.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* Workers inherit it: OpenMP threads spin for some 20 microseconds at a barrier, then sleep. Longer spinning, libgomp's
  * default, makes steps ten times as long whenever something else takes a core. The user's own settings stand. */
@@ -15,12 +17,22 @@ static void let_threads_sleep(void)
     if (!getenv("OMP_WAIT_POLICY")) (void)setenv("GOMP_SPINCOUNT", "20000", 0);
 }
 
+/* A file that is opened where a standard stream was closed would get what is printed: a journal, the progress. Such a stream
+ * is held open, and a stdout so that writing to it fails. */
+static void hold_streams(void)
+{
+    static const int mode[] = { [STDIN_FILENO] = O_RDONLY, [STDOUT_FILENO] = O_RDONLY, [STDERR_FILENO] = O_WRONLY };
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", mode[fd]) != fd) _Exit(FM_IO);
+}
+
 #define KEPT_BYTES ((size_t)64 << 20)       /* more than the graph, program and lowering of a plan take */
 
 int main(int argc, char **argv)
 {
     struct fm_options options;
     struct fm_err err = { 0 };
+    hold_streams();
     (void)signal(SIGPIPE, SIG_IGN);
     let_threads_sleep();
     fm_memory_keep(KEPT_BYTES);
