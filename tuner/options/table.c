@@ -87,7 +87,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_TIME_BUDGET] = { .name = "time-budget", .argument = "TIME", .kind = FM_OPTION_DURATION,
         .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(time_budget_ns), .text = "3m", .word = "none",
         .lo = SECOND_NS / 1000, .hi = YEAR_NS, .no_range = true,
-        .help = "time for the whole run, as 90s, 4m, 1.5h or none; what it leaves out is listed" },
+        .help = "when no more probes are begun: 90s, 4m, 1.5h or none; one that runs ends, at its deadline at the latest. What is left out is listed" },
     [FM_OPTION_DEADLINE] = { .name = "deadline", .argument = "TIME", .kind = FM_OPTION_DURATION,
         .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(deadline_ns), .text = "120s", .lo = SECOND_NS / 1000,
         .hi = YEAR_NS, .no_range = true,
