@@ -4,7 +4,7 @@
  *     cmake --build build --target bench && build/bench/bench_plan [NETWORK]
  *
  * "cold": everything from nothing, its memory given back each time; "warm": program, planner and their arrays are used
- * again, as a search does. "workspaces": every call that may need one finds a candidate of 1 MiB. */
+ * again, as a search does; "kept": the answer of the same search is in the cache, and looked at on both sides. "workspaces": every call that may need one finds a candidate of 1 MiB. */
 #include "probes/memory/planner.h"
 #include "tuner/base/memory.h"
 #include "tuner/campaign/session.h"
@@ -12,6 +12,7 @@
 #include "workloads/nets/nets.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -142,7 +143,21 @@ static fm_status open_table(struct fm_session *s, const struct fm_cell *cell, in
     return status;
 }
 
-static fm_status measure_cell(const struct subject *s, bool cold, struct fm_err *err)
+enum search { WARM, COLD, KEPT, SEARCHES };
+static const char *const search_name[] = { "warm", "cold", "kept" };
+
+/* a cache of its own, with the answer of the search in it */
+static fm_status keep_answer(struct fm_session *s, const struct fm_cell *cell, struct fm_err *err)
+{
+    struct fm_plan_max_answer answer;
+    s->fingerprint = 1;
+    fm_status status = fm_cache_open(&s->cache, s->fingerprint, err);
+    if (status == FM_OK) status = fm_session_max_batch(s, cell, CELL_BATCHES, 0, &answer, err);
+    fm_cache_close(&s->cache);
+    return status == FM_OK ? fm_cache_open(&s->cache, s->fingerprint, err) : status;
+}
+
+static fm_status measure_cell(const struct subject *s, enum search search, struct fm_err *err)
 {
     struct fm_cell cell;
     struct fm_session session;
@@ -154,9 +169,10 @@ static fm_status measure_cell(const struct subject *s, bool cold, struct fm_err 
     if (status == FM_OK && s->checkpoint) status = fm_cell_set(&cell, FM_STRATEGY_CHECKPOINT, "blocks", err);
     if (status != FM_OK) return status;
     status = open_table(&session, &cell, s->capacity_gib << 30, err);
+    if (status == FM_OK && search == KEPT) status = keep_answer(&session, &cell, err);
     int64_t start_ns = cpu_ns(), spent_ns = 0, times = 0;
     for (; spent_ns < RUN_NS && status == FM_OK; times++) {
-        if (cold) {
+        if (search == COLD) {
             fm_program_release(&session.program);
             fm_planner_release(&session.planner);
         }
@@ -166,7 +182,7 @@ static fm_status measure_cell(const struct subject *s, bool cold, struct fm_err 
     fm_session_close(&session);
     if (status != FM_OK) return status;
     printf("%-12s %-3s %-4s %-4s %-5s max batch %3lld in %7.2f ms, %2d batches planned\n", s->workload->name, s->key ? s->value : "",
-           fm_dtype_name(s->autocast), s->checkpoint ? "ckpt" : "", cold ? "cold" : "warm", (long long)answer.max_batch,
+           fm_dtype_name(s->autocast), s->checkpoint ? "ckpt" : "", search_name[search], (long long)answer.max_batch,
            1e-6 * (double)spent_ns / (double)times, answer.evaluations);
     return FM_OK;
 }
@@ -178,15 +194,19 @@ int main(int argc, char **argv)
         { &fm_segformer, "variant", "b0", FM_F32, false, 8 }, { &fm_segformer, "variant", "b5", FM_F32, false, 24 },
         { &fm_segformer, "variant", "b5", FM_BF16, true, 24 },
     };
+    int failed = 0;
+    char folder[] = "/tmp/bench-plan-XXXXXX", command[64];
     fm_memory_keep((size_t)64 << 20);                  /* as the command does */
+    if (!mkdtemp(folder) || setenv("FILLMARK_CACHE_DIR", folder, 1) != 0) return 1;
     for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++) {
         struct fm_err err = { 0 };
         if (argc > 1 && strcmp(argv[1], subjects[i].workload->name) != 0) continue;
         fm_status status = run(&subjects[i], &err);
-        for (int cold = 0; cold < 2 && status == FM_OK; cold++) status = measure_cell(&subjects[i], cold, &err);
+        for (int k = 0; k < SEARCHES && status == FM_OK; k++) status = measure_cell(&subjects[i], (enum search)k, &err);
         if (status == FM_OK) continue;
         (void)fprintf(stderr, "bench_plan: %s\n", err.text);
-        return 1;
+        failed = 1;
     }
-    return 0;
+    (void)snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return system(command) == 0 ? failed : 1;
 }

@@ -11,8 +11,9 @@ import tempfile
 import time
 
 ROUNDS = 20
-CELLS = ["--precision", "fp32,bf16", "--checkpoint", "none,blocks"]
-SUBJECTS = [(device, workload) for workload in ("denseunet3d", "segformer") for device in ("rtx4090", "none")]
+FOUR = ["--precision", "fp32,bf16", "--checkpoint", "none,blocks"]
+CELLS = {4: FOUR, 16: [*FOUR, "--channels", "1,1/2", "--val-batch", "same,half"]}       # 16: the default run's
+SUBJECTS = [(device, workload, cells) for workload in ("denseunet3d", "segformer") for device in ("rtx4090", "none") for cells in CELLS]
 
 
 def one(program, arguments, environment):
@@ -25,8 +26,8 @@ def main():
     programs = sys.argv[1:]
     with tempfile.TemporaryDirectory() as cache:
         environment = dict(os.environ, FILLMARK_CACHE_DIR=cache)
-        for device, workload in SUBJECTS:
-            arguments = ["--device", device, "--workload", workload, *CELLS]
+        for device, workload, cells in SUBJECTS:
+            arguments = ["--device", device, "--workload", workload, *CELLS[cells]]
             if device == "none":
                 arguments += ["--memory", "23GiB"]
             first = [one(p, arguments, environment) for p in programs]
@@ -37,7 +38,7 @@ def main():
             for name, times, cold in zip(programs, taken, first):
                 ratio = statistics.median(a / b for a, b in zip(taken[0], times))
                 versus = "" if name == programs[0] else f"  first/this {ratio:.2f}"
-                print(f"{workload:12s} {device:8s} 4 cells  median {statistics.median(times):6.1f} ms  least {min(times):6.1f} ms"
+                print(f"{workload:12s} {device:8s} {cells:2d} cells  median {statistics.median(times):6.1f} ms  least {min(times):6.1f} ms"
                       f"  first call {cold:7.1f} ms  {name}{versus}")
 
 
