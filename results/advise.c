@@ -223,10 +223,13 @@ static fm_status offer_planned(const struct maker *m, size_t cell)
     fm_status status = FM_OK;
     struct fm_advised a = { .choice.batch = max, .memory_bytes = bytes, .samples_per_s = NAN };
     status = offer(m, cell, a);
-    a.memory_bound = true;
     for (int64_t b = 1; share && b < max && b <= share && status == FM_OK; b++) {
+        if (share % b) continue;
+        int64_t own_bytes = planned_bytes(m->result, cell, b);
         a.choice.batch = b;
-        if (share % b == 0) status = offer(m, cell, a);
+        a.memory_bound = own_bytes < 0;
+        a.memory_bytes = own_bytes < 0 ? bytes : own_bytes;
+        status = offer(m, cell, a);
     }
     return status;
 }

@@ -61,6 +61,17 @@ wants 2 "$FILLMARK" advise tiny --workload segformer
 says err.txt "no cell of segformer"
 
 # plans: no run, no device
+# a batch that a target is made of is planned itself, not bounded by the largest one
+wants 0 "$FILLMARK" advise --device none --memory 3GiB --workload segformer --precision bf16 --target-global-batch 8 --json
+cp out.txt advised.json
+wants 0 "$FILLMARK" plan --device none --workload segformer --precision bf16 --batch 8 --json
+python3 - advised.json out.txt <<'PY'
+import json, sys
+best, planned = json.load(open(sys.argv[1]))["best"], json.load(open(sys.argv[2]))["rows"]
+want = max(r["planned"]["reserved_bytes"] for r in planned)
+assert best["batch"] == 8 and best["max_batch"] > 8, best
+assert best["memory_bytes"] == want and not best["memory_is_bound"], (best["memory_bytes"], want)
+PY
 wants 0 "$FILLMARK" advise --workload denseunet3d --device none --memory 24GiB
 says out.txt "PLANNED: nothing was run"
 wants 10 "$FILLMARK" advise --workload denseunet3d --device none --memory 5GiB

@@ -109,6 +109,18 @@ static fm_status val_batch_of(struct planning *p, const struct fm_cell *cell, in
     return status;
 }
 
+/* the smaller batches that a target for the global batch can be made of, so that what they take is planned and not bounded */
+static fm_status plan_shares(struct planning *p, const struct fm_cell *cell, struct fm_cell_batch top, struct fm_err *err)
+{
+    int64_t devices = p->options->devices > 0 ? p->options->devices : 1, share = p->options->target_global_batch / devices;
+    bool own_val = strcmp(cell->value[FM_STRATEGY_VAL_BATCH], "max") != 0;
+    if (p->options->target_global_batch % devices) return FM_OK;
+    fm_status status = FM_OK;
+    for (int64_t b = 1; b < top.train && b <= share && status == FM_OK; b++)
+        if (share % b == 0) status = plan_batch(p, cell, (struct fm_cell_batch){ .train = b, .val = own_val ? fm_cell_val_batch(cell, b) : top.val }, err);
+    return status;
+}
+
 static fm_status plan_cell(struct planning *p, size_t index, struct fm_err *err)
 {
     const struct fm_cell *cell = &p->device->space.cell[index];
@@ -121,7 +133,9 @@ static fm_status plan_cell(struct planning *p, size_t index, struct fm_err *err)
     int64_t batch = p->options->batch ? p->options->batch : limited && answer.max_batch ? answer.max_batch : 1;
     int64_t val = 0;
     if (status == FM_OK) status = val_batch_of(p, cell, batch, &val, &why);
-    if (status == FM_OK) status = plan_batch(p, cell, (struct fm_cell_batch){ .train = batch, .val = val }, &why);
+    const struct fm_cell_batch top = { .train = batch, .val = val };
+    if (status == FM_OK) status = plan_batch(p, cell, top, &why);
+    if (status == FM_OK) status = plan_shares(p, cell, top, &why);
     if (status == FM_UNSUPPORTED || status == FM_INVALID) return put_verdict(p, cell, "unsupported", why.text, -1, -1, err);
     if (status != FM_OK) return FM_FAIL(err, status, "%s", why.text);
     int64_t top_val = limited && answer.max_batch ? p->options->batch ? fm_cell_val_batch(cell, answer.max_batch) : val : -1;
