@@ -12,8 +12,8 @@
  *
  * Records, `kind` and `v` (FM_JOURNAL_VERSION) in each; unknown is absent; integers beyond 2^53, hashes and seeds are
  * strings; bytes are int64. A kind that is not known is kept and skipped.
- *   run      tool, started, host, devices[{id, name, isa, library, driver, threads, total_bytes, capacity_bytes}],
- *            config{}, seed
+ *   run      tool, started, host, devices[{id, name, isa, library, driver, uuid, threads, total_bytes,
+ *            capacity_bytes}], config{}, seed
  *            the first record; `resume` is the same, where a run goes on
  *   cell     id, train_id, device, workload, set{}, strategies{}, model_id, changes_model[], parameters,
  *            flops_per_sample, capacity_bytes, reproduce

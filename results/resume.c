@@ -49,6 +49,22 @@ static fm_status compare(const char *what, const cJSON *then, const cJSON *now, 
                    what, name, was, is);
 }
 
+static bool is_host(const char *id)
+{
+    return strcmp(id, "cpu") == 0 || strcmp(id, "ref") == 0;
+}
+
+/* is it the same one of its kind? A journal of an earlier version says less, and is compared on what it says. */
+static fm_status compare_identity(const char *what, const cJSON *then, const cJSON *now, struct fm_err *err)
+{
+    static const char *const names[] = { "uuid", "total_bytes" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        fm_status status = fm_json_get(then, names[i]) ? compare(what, then, now, names[i], err) : FM_OK;
+        if (status != FM_OK) return status;
+    }
+    return FM_OK;
+}
+
 static const cJSON *device_of(const cJSON *run, const char *id)
 {
     const cJSON *device = NULL;
@@ -78,6 +94,7 @@ fm_status fm_resume_check(const cJSON *then, const cJSON *now, struct fm_err *er
         if (!old)
             return FM_FAIL(err, FM_MISMATCH, "device %s: the recorded run did not use it; run with another --out", id ? id : "?");
         (void)snprintf(what, sizeof what, "device %.64s: ", id);
+        if (!is_host(id)) FM_TRY(compare_identity(what, old, device, err));
         for (size_t i = 0; i < sizeof names / sizeof *names; i++) FM_TRY(compare(what, old, device, names[i], err));
     }
     cJSON_ArrayForEach(device, fm_json_array(then, "devices")) {

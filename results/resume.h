@@ -19,7 +19,9 @@ struct fm_probe_key {
 bool fm_probe_has(const struct fm_probe_key *key, const cJSON *record);
 
 /* Are these the same tool and devices? Compares the records `run` or `resume` of then and now: tool, and of each device
- * name, isa, library, driver, threads, capacity_bytes; the seed. MISMATCH: names the first difference. Unknown on both sides is the same. */
+ * name, isa, library, driver, threads, capacity_bytes, and of one that is not the host uuid and total_bytes where they were
+ * recorded (older journals have no uuid); the seed. What the host has in all may change from boot to boot: its limit
+ * counts. MISMATCH: names the first difference. Unknown on both sides is the same. */
 fm_status fm_resume_check(const cJSON *then, const cJSON *now, struct fm_err *err) FM_MUST_USE;
 /* the limit that the recorded run had on that device; `otherwise` if it does not say */
 int64_t fm_resume_capacity(const cJSON *run, const char *device, int64_t otherwise);

@@ -31,6 +31,7 @@ struct fm_device_info {
     char isa[64];                       /* what decides kernels and workspaces: "avx512_core_bf16" */
     char library[FM_TEXT_BYTES];        /* "oneDNN 2.6.3" */
     char driver[FM_TEXT_BYTES];         /* "" where there is none */
+    char uuid[48];                      /* which one of its kind: "GPU-..."; "" where there is none, or unknown */
     int64_t total_bytes, free_bytes;    /* of the device; -1 unknown */
     int32_t threads;                    /* 0 where it does not matter */
     int32_t count;                      /* devices of this backend here; 0: not told */

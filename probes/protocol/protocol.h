@@ -120,6 +120,7 @@ struct fm_reply {
     char reason[240];               /* "" if there is nothing to say */
     /* inventory */
     char device_id[32], device_name[128], device_isa[64], device_library[128], device_driver[128];
+    char device_uuid[48];           /* which one of its kind it is: "GPU-..."; "" unknown, or none */
     int64_t device_total_bytes, device_free_bytes;          /* -1 unknown */
     int32_t device_threads, device_count;                   /* count of the backend's devices; -1 unknown */
     int64_t device_framework_bytes;                         /* held beside the allocator's segments; -1: host memory */

@@ -27,6 +27,7 @@ static const struct fm_field device_fields[] = {
     { "isa", FM_FIELD_TEXT, true, .in = FM_FIELD_IN_ALL, ROOM(device_isa) },
     { "library", FM_FIELD_TEXT, true, .in = FM_FIELD_IN_ALL, ROOM(device_library) },
     { "driver", FM_FIELD_TEXT, true, .in = FM_FIELD_IN_ALL, ROOM(device_driver) },
+    { "uuid", FM_FIELD_TEXT, true, .in = FM_FIELD_IN_ALL, ROOM(device_uuid) },
     { "total_bytes", FM_FIELD_I64, true, .in = FM_FIELD_IN_ALL, .offset = AT(device_total_bytes), .max = INT64_MAX },
     { "free_bytes", FM_FIELD_I64, true, .in = FM_FIELD_IN_ALL, .offset = AT(device_free_bytes), .max = INT64_MAX },
     { "threads", FM_FIELD_I32, .in = FM_FIELD_IN_ALL, .offset = AT(device_threads), .max = INT32_MAX },

@@ -82,6 +82,7 @@ void fm_worker_inventory(const struct fm_backend_ops *ops, struct fm_backend *ba
     (void)snprintf(reply->device_isa, sizeof reply->device_isa, "%s", info.isa);
     (void)snprintf(reply->device_library, sizeof reply->device_library, "%s", info.library);
     (void)snprintf(reply->device_driver, sizeof reply->device_driver, "%s", info.driver);
+    (void)snprintf(reply->device_uuid, sizeof reply->device_uuid, "%s", info.uuid);
     reply->device_total_bytes = info.total_bytes;
     reply->device_free_bytes = info.free_bytes;
     reply->device_threads = info.threads;

@@ -515,7 +515,7 @@ function drawFacts() {
     element(parent, "h2", "Device and run", { id: "facts-title" });
     for (const device of result.devices || []) {
         element(parent, "h3", device.id);
-        pairs(parent, [["name", device.name], ["instruction set", device.isa], ["library", device.library], ["driver", device.driver],
+        pairs(parent, [["name", device.name], ["instruction set", device.isa], ["library", device.library], ["driver", device.driver], ["UUID", device.uuid],
                        ["threads", device.threads], ["memory", known(device.total_bytes) ? gib(number(device.total_bytes)) + " GiB" : null],
                        ["limit", known(device.capacity_bytes) ? gib(number(device.capacity_bytes)) + " GiB" : null],
                        ["assumed beside the allocator", known(device.framework_bytes) ? gib(number(device.framework_bytes)) + " GiB" : null],

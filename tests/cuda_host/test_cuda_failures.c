@@ -114,13 +114,17 @@ static void libraries_that_are_missing(void **state)
     with_libraries(WITH("libcuda.so.1", "libcudnn.so.9", "libcublasLt.so.13"), NULL);
 }
 
+#define UUID_1 "01112131-4151-6171-8191-a1b1c1d1e1f1"
+#define GPU_0 "GPU-00102030-4050-6070-8090-a0b0c0d0e0f0"
+#define GPU_1 "GPU-" UUID_1
+
 static void choosing(void **state)
 {
     (void)state;
-    static const struct { const char *options, *device, *id; } good[] = {
-        { "", NULL, "cuda:0" }, { "", "cuda", "cuda:0" }, { "", "cuda:1", "cuda:1" }, { "devices=3", "cuda:2", "cuda:2" },
-        { "", "GPU-01112131-4151-6171-8191-a1b1c1d1e1f1", "cuda:1" }, { "", "GPU-00102030", "cuda:0" },
-        { "mig=1", "MIG-01112131-4151-6171-8191-a1b1c1d1e1f1", "cuda:1" },
+    static const struct { const char *options, *device, *id, *uuid; } good[] = {
+        { "", NULL, "cuda:0", GPU_0 }, { "", "cuda", "cuda:0", GPU_0 }, { "", "cuda:1", "cuda:1", GPU_1 },
+        { "devices=3,uuid=5", "cuda:2", "cuda:2", "GPU-02172232-4252-6272-8292-a2b2c2d2e2f2" }, { "", GPU_1, "cuda:1", GPU_1 },
+        { "", "GPU-00102030", "cuda:0", GPU_0 }, { "mig=1", "MIG-" UUID_1, "cuda:1", "MIG-" UUID_1 },
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         struct fm_backend *backend = NULL;
@@ -131,7 +135,7 @@ static void choosing(void **state)
         assert_int_equal(fm_backend_cuda.info(backend, &info, &err), FM_OK);
         assert_string_equal(info.id, good[i].id);
         assert_string_equal(info.isa, "sm_90");
-        contains(info.facts, strstr(good[i].options, "mig") ? "MIG-" : "GPU-");
+        assert_string_equal(info.uuid, good[i].uuid);
         assert_int_equal(info.total_bytes, INT64_C(4096) << 20);
         /* nothing of the GPU was taken for it */
         assert_int_equal(fm_fake_int("libcuda.so.1", "fake_cuda_contexts"), 0);

@@ -14,6 +14,20 @@ says "$dir/out/journal.jsonl" '"oom_device"'
 grep -q "certified" "$dir/out/journal.jsonl" "$dir/out/result.json" || fail "nothing was certified"
 rm -rf out
 
+# the journal says which GPU it was; another one of that name does not go on with it, nor does one with other memory
+run idle=1 --device cuda:0 --memory 100MiB --precision fp32 --checkpoint none
+uuid=GPU-00102030-4050-6070-8090-a0b0c0d0e0f0
+says "$dir/out/journal.jsonl" "\"uuid\":\"$uuid\""
+says "$dir/out/result.json" "\"$uuid\""
+FAKE_CUDA=idle=1 wants 0 "$FILLMARK" run --resume --out "$dir/out"
+cp "$dir/out/journal.jsonl" "$dir/before.jsonl"
+FAKE_CUDA=idle=1,uuid=5 wants 22 "$FILLMARK" run --resume --out "$dir/out"
+says err.txt "device cuda:0: uuid: recorded with '$uuid', now 'GPU-00152030-4050-6070-8090-a0b0c0d0e0f0'"
+FAKE_CUDA=idle=1,memory=2048 wants 22 "$FILLMARK" run --resume --out "$dir/out"
+says err.txt "device cuda:0: total_bytes: recorded with 4294967296, now 2147483648"
+cmp "$dir/before.jsonl" "$dir/out/journal.jsonl" || fail "what was refused changed the journal"
+rm -rf out
+
 # engines that are timed: which is fastest the plan did not know, and that its peak is another is no bug
 run idle=1,fast=12 --device cuda:0 --memory 200MiB --cudnn-benchmark on --precision tf32
 grep -q "certified" "$dir/out/result.json" || fail "nothing was certified with timed engines"

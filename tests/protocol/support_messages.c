@@ -234,6 +234,7 @@ void fm_random_reply(struct fm_draw *draw, enum fm_request_kind kind, enum fm_ou
         any_text(draw, 0, out->device_isa, sizeof out->device_isa);
         any_text(draw, 0, out->device_library, sizeof out->device_library);
         any_text(draw, 0, out->device_driver, sizeof out->device_driver);
+        any_text(draw, 0, out->device_uuid, sizeof out->device_uuid);
         if (coin(draw)) out->device_total_bytes = any_int(draw, 0, INT64_MAX);
         if (coin(draw)) out->device_free_bytes = any_int(draw, 0, INT64_MAX);
         out->device_threads = (int32_t)any_int(draw, 0, INT32_MAX);
@@ -332,7 +333,8 @@ bool fm_reply_equal(const struct fm_reply *a, const struct fm_reply *b)
     bool same = same_notes(a, b) && same_state(a, b) && a->id == b->id && a->kind == b->kind && a->outcome == b->outcome && strcmp(a->reason, b->reason) == 0 &&
                 strcmp(a->device_id, b->device_id) == 0 && strcmp(a->device_name, b->device_name) == 0 &&
                 strcmp(a->device_isa, b->device_isa) == 0 && strcmp(a->device_library, b->device_library) == 0 &&
-                strcmp(a->device_driver, b->device_driver) == 0 && a->device_total_bytes == b->device_total_bytes &&
+                strcmp(a->device_driver, b->device_driver) == 0 && strcmp(a->device_uuid, b->device_uuid) == 0 &&
+                a->device_total_bytes == b->device_total_bytes &&
                 a->device_free_bytes == b->device_free_bytes && a->device_threads == b->device_threads &&
                 a->answers == b->answers && a->program == b->program && same_measured(&a->train, &b->train) &&
                 same_measured(&a->val, &b->val) && a->failed_in_val == b->failed_in_val &&

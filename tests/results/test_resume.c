@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -74,8 +75,39 @@ static void test_fingerprint(void **state)
     }
 }
 
+#define GPU(more) "'v':1,'tool':'0.1.0','devices':[{'id':'cuda:0','name':'H200'" more "}]}"
+#define MEMORY ",'total_bytes':150000000000"
+
+/* a GPU of the same name is another one if its UUID or its memory is; what an earlier version did not record is not asked */
+static void test_identity(void **state)
+{
+    (void)state;
+    static const struct { const char *then, *now, *message; } cases[] = {
+        { GPU(MEMORY ",'uuid':'GPU-1'"), GPU(MEMORY ",'uuid':'GPU-1'"), NULL },
+        { GPU(MEMORY), GPU(MEMORY ",'uuid':'GPU-1'"), NULL },
+        { GPU(""), GPU(MEMORY ",'uuid':'GPU-1'"), NULL },
+        { GPU(MEMORY ",'uuid':'GPU-1'"), GPU(MEMORY ",'uuid':'GPU-2'"),
+          "device cuda:0: uuid: recorded with 'GPU-1', now 'GPU-2'; results of both do not compare: run with another --out" },
+        { GPU(MEMORY ",'uuid':'GPU-1'"), GPU(MEMORY), "device cuda:0: uuid: recorded with 'GPU-1', now unknown" },
+        { GPU(MEMORY), GPU(",'total_bytes':85899345920,'uuid':'GPU-2'"),
+          "device cuda:0: total_bytes: recorded with 150000000000, now 85899345920" },
+        { GPU(MEMORY), GPU(""), "device cuda:0: total_bytes: recorded with 150000000000, now unknown" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fm_records records;
+        struct fm_err err = { 0 };
+        char text[512];
+        (void)snprintf(text, sizeof text, "{'kind':'run',%s\n{'kind':'resume',%s\n", cases[i].then, cases[i].now);
+        fm_test_records(text, &records);
+        assert_int_equal(fm_resume_check(records.item[0], records.item[1], &err), cases[i].message ? FM_MISMATCH : FM_OK);
+        if (cases[i].message && !strstr(err.text, cases[i].message)) fail_msg("'%s' does not say '%s'", err.text, cases[i].message);
+        fm_records_release(&records);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_keys), cmocka_unit_test(test_fingerprint) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_keys), cmocka_unit_test(test_fingerprint),
+                                        cmocka_unit_test(test_identity) };
     return cmocka_run_group_tests_name("resume", tests, NULL, NULL);
 }

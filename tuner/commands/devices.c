@@ -197,7 +197,8 @@ static void write_device(const struct fm_reply *d, struct fm_buf *out)
     if (d->device_framework_bytes > 0)
         fm_buf_printf(out, "; %.1f GiB are left to PyTorch's context and libraries (assumed)", (double)d->device_framework_bytes / gib);
     fm_buf_putc(out, '\n');
-    if (d->device_facts[0]) fm_buf_printf(out, "     %s\n", d->device_facts);
+    if (d->device_uuid[0] || d->device_facts[0])
+        fm_buf_printf(out, "     %s%s%s\n", d->device_uuid, d->device_uuid[0] && d->device_facts[0] ? " · " : "", d->device_facts);
     for (uint32_t i = 0; i < d->softwares; i++) write_software(&d->software[i], out);
     write_holders(d, out);
     write_findings(d, out);
@@ -253,6 +254,7 @@ static bool device_json(const struct fm_reply *d, cJSON *o)
                 cJSON_AddStringToObject(o, "driver", d->device_driver) && cJSON_AddNumberToObject(o, "threads", d->device_threads) &&
                 cJSON_AddStringToObject(o, "facts", d->device_facts) && add_bytes(o, "total_bytes", d->device_total_bytes) &&
                 add_bytes(o, "free_bytes", d->device_free_bytes) && add_bytes(o, "framework_bytes", d->device_framework_bytes);
+    good = good && add_known(o, "uuid", d->device_uuid);
     cJSON *holders = good ? cJSON_AddArrayToObject(o, "holders") : NULL;
     good = holders && findings_json(d, o) && software_json(d, o);
     for (uint32_t i = 0; good && i < d->holders; i++) {

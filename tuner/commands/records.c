@@ -24,6 +24,7 @@ static bool add_device(cJSON *list, const struct fm_session *s)
     if (good && d->device_library[0]) good = cJSON_AddStringToObject(o, "library", d->device_library) != NULL;
     if (good && d->device_driver[0]) good = cJSON_AddStringToObject(o, "driver", d->device_driver) != NULL;
     if (good && d->device_threads > 0) good = cJSON_AddNumberToObject(o, "threads", d->device_threads) != NULL;
+    if (good && d->device_uuid[0]) good = cJSON_AddStringToObject(o, "uuid", d->device_uuid) != NULL;
     if (good && d->device_total_bytes >= 0) good = cJSON_AddNumberToObject(o, "total_bytes", (double)d->device_total_bytes) != NULL;
     if (good && capacity_bytes > 0 && capacity_bytes != INT64_MAX) good = cJSON_AddNumberToObject(o, "capacity_bytes", (double)capacity_bytes) != NULL;
     if (good && s->framework_bytes) good = cJSON_AddNumberToObject(o, "framework_bytes", (double)s->framework_bytes) != NULL;

@@ -181,8 +181,8 @@ void fm_cuda_info(const struct fm_cuda *c, struct fm_device_info *out)
     (void)snprintf(out->id, sizeof out->id, "cuda:%d", c->ordinal);
     (void)snprintf(out->name, sizeof out->name, "%.120s", c->name);
     (void)snprintf(out->isa, sizeof out->isa, "sm_%d", c->sm);
+    (void)snprintf(out->uuid, sizeof out->uuid, "%s", c->uuid);
     if (c->lib.cu.device_count(&count) == FM_CU_SUCCESS) out->count = count;
-    fact(&l, "%s", c->uuid);
     open_nvml(&l);
     look_at_versions(&l);
     if (!l.device) return;

@@ -68,7 +68,8 @@ FUNCTION(cuDeviceGetName, char *name, int bytes, int device)
 
 FUNCTION(cuDeviceGetUuid_v2, unsigned char *uuid, int device)
 {
-    for (int i = 0; i < 16; i++) uuid[i] = (unsigned char)(i * 16 + device);
+    long batch = fake_option("uuid", 0);        /* GPUs of another machine: their second byte */
+    for (int i = 0; i < 16; i++) uuid[i] = (unsigned char)(i * 16 + device + (i == 1 ? batch : 0));
     return dead;
 }
 

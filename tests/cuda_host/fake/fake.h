@@ -23,6 +23,7 @@
  *   runtime=13000  version of CUDA's runtime                 nccl=22809    of NCCL
  *   fast=-1        the engine of cuDNN that is fastest: all others take half a millisecond
  *   attention=1    0: no engine of attention
+ *   uuid=0         added to the second byte of their UUIDs: GPUs of another machine
  *   idle=0         1: nothing is computed, for tests of memory alone */
 #ifndef FM_TESTS_CUDA_HOST_FAKE_H
 #define FM_TESTS_CUDA_HOST_FAKE_H
