@@ -204,6 +204,18 @@ static const struct row files[] = {
     { "set: {inptu: 3x3}\n",
       AT "1:7: set inptu: no workload has such a setting; did you mean 'input'? (fillmark show workload NAME)" },
     { "set: {classes: {a: b}}\n", AT "1:7: set classes: a value or a list of values, not a mapping" },
+    { "set: {segfomer: {variant: b1}}\n",
+      AT "1:7: set segfomer: unknown workload 'segfomer'; did you mean 'segformer'? (fillmark show workloads lists them)" },
+    { "set:\n  classes: 4\n  xyzzy:\n    variant: b1\n",
+      AT "3:3: set xyzzy: unknown workload 'xyzzy' (fillmark show workloads lists them)" },
+    { "set: {segfomer.variant: b1}\n",
+      AT "1:7: set segfomer.variant: unknown workload 'segfomer'; did you mean 'segformer'? (fillmark show workloads lists them)" },
+    { "workload: segformer\nset:\n  denseunet3d: {levels: 3}\n",
+      AT "3:17: set denseunet3d.levels: denseunet3d is not among the workloads chosen" },
+    { "set: {denseunet3d.levels: 3}\nworkload: [segformer]\n",
+      AT "1:7: set denseunet3d.levels: denseunet3d is not among the workloads chosen" },
+    { "workload: segformer\nset: {base_channels: 8}\n",
+      AT "2:7: set base_channels: no chosen workload has such a setting (fillmark show workload NAME)" },
     { "set: {[a]: b}\n", AT "1:7: set: a key must be a name" },
     /* what YAML has and this has not */
     { "seed: &x 1\n", AT "1:7: anchors (&name) are not supported" },
@@ -221,8 +233,12 @@ static const struct row files[] = {
     { "seed: 1\n  memory: 2GiB\n", AT "2:9: mapping values are not allowed in this context" },
     { "precision: [fp32\n", AT "2:1: did not find expected ',' or ']'" },
     { "\tseed: 1\n", AT "1:1: found character that cannot start any token" },
-    { "seed: \x01\n", "config.yaml: byte 6: control characters are not allowed; the file must be UTF-8 text" },
-    { "seed: \xff\n", "config.yaml: byte 6: invalid leading UTF-8 octet; the file must be UTF-8 text" },
+    { "seed: \x01\n", AT "1:7: control characters are not allowed; the file must be UTF-8 text" },
+    { "seed: \xff\n", AT "1:7: invalid leading UTF-8 octet; the file must be UTF-8 text" },
+    { "seed: 1\n# \xc2\xbd \xff\n", AT "2:5: invalid leading UTF-8 octet; the file must be UTF-8 text" },
+    { "seed: 1\r\n\rout: '\xc3('\n", AT "3:8: invalid trailing UTF-8 octet; the file must be UTF-8 text" },
+    { "\xef\xbb\xbfout: \xff\n", AT "1:6: invalid leading UTF-8 octet; the file must be UTF-8 text" },
+    { "seed: 1\n\nout: x\xe2\x82", AT "3:7: incomplete UTF-8 octet sequence; the file must be UTF-8 text" },
 };
 
 static void check(const struct row *row, const char *line)

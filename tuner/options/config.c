@@ -27,6 +27,8 @@ struct reader {
     yaml_event_t event;                     /* the current one */
     bool live;                              /* event is to be deleted */
     size_t values;
+    const char *text;                       /* all of it */
+    size_t bytes;
     struct fm_givens *givens;
     struct fm_err *err;
 };
@@ -45,14 +47,36 @@ static fm_status fail_at(const struct reader *r, size_t line, size_t column, con
     return FM_FAIL(r->err, FM_INVALID, "%s:%zu:%zu: %s", r->givens->file, line, column, text);
 }
 
+/* The place of a byte, counted as libyaml counts: lines end with LF, CR or both, a column is a character. */
+static void place(const struct reader *r, size_t offset, size_t *line, size_t *column)
+{
+    size_t i = r->bytes >= 3 && memcmp(r->text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    *line = *column = 1;
+    for (; i < offset && i < r->bytes; i++) {
+        unsigned char c = (unsigned char)r->text[i];
+        bool ends = c == '\n' || (c == '\r' && !(i + 1 < r->bytes && r->text[i + 1] == '\n'));
+        if (ends) *line += 1, *column = 1;
+        else if ((c & 0xc0) != 0x80 && c != '\r') *column += 1;
+    }
+}
+
+/* bytes that are no text: libyaml knows their offset alone */
+static fm_status no_text(const struct reader *r)
+{
+    const yaml_parser_t *p = &r->parser;
+    size_t line, column;
+    if (p->encoding != YAML_UTF8_ENCODING)
+        return FM_FAIL(r->err, FM_INVALID, "%s: byte %zu: %s; the file must be UTF-8 text", r->givens->file, p->problem_offset, p->problem);
+    place(r, p->problem_offset, &line, &column);
+    return fail_at(r, line, column, "%s; the file must be UTF-8 text", p->problem);
+}
+
 static fm_status syntax(const struct reader *r)
 {
     const yaml_parser_t *p = &r->parser;
     const char *problem = p->problem ? p->problem : "not YAML";
     if (p->error == YAML_MEMORY_ERROR) return FM_OPTIONS_NOMEM(r->err);
-    if (p->error == YAML_READER_ERROR)
-        return FM_FAIL(r->err, FM_INVALID, "%s: byte %zu: %s; the file must be UTF-8 text", r->givens->file,
-                       p->problem_offset, problem);
+    if (p->error == YAML_READER_ERROR && p->problem) return no_text(r);
     return FAIL_AT(r, p->problem_mark, "%s", problem);
 }
 
@@ -137,6 +161,14 @@ static bool is_workload(const char *name)
     return false;
 }
 
+static bool is_setting(const char *name)
+{
+    for (size_t i = 0; i < fm_workload_count; i++)
+        for (uint32_t k = 0; k < fm_workloads[i]->settings; k++)
+            if (strcmp(fm_workloads[i]->setting[k].name, name) == 0) return true;
+    return false;
+}
+
 static struct fm_given *add_here(struct reader *r, enum fm_option_id id)
 {
     struct fm_given *g = fm_givens_add(r->givens, id, FM_ORIGIN_FILE);
@@ -161,6 +193,11 @@ static fm_status read_setting(struct reader *r, const char *workload)
     }
     if (!fm_given_key(g, scalar(r), strlen(scalar(r)))) return FM_OPTIONS_NOMEM(r->err);
     FM_TRY(advance(r));
+    /* settings are below a workload's name alone */
+    if (r->event.type == YAML_MAPPING_START_EVENT && !g->workload && !is_setting(g->key)) {
+        struct fm_err inner = { 0 };
+        if (!fm_workload_find(g->key, &inner)) return fm_given_pass(r->givens, g, FM_AT_KEY, r->err, &inner, "workload");
+    }
     status = read_values(r, g);
 out:
     return status;
@@ -250,7 +287,7 @@ out:
 
 fm_status fm_config_parse(const char *text, size_t bytes, struct fm_givens *givens, struct fm_err *err)
 {
-    struct reader r = { .givens = givens, .err = err };
+    struct reader r = { .text = text, .bytes = bytes, .givens = givens, .err = err };
     fm_status status = FM_OK;
     if (!yaml_parser_initialize(&r.parser)) return FM_OPTIONS_NOMEM(err);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, bytes);

@@ -26,6 +26,27 @@ static bool chosen(const struct sets *s, const struct fm_workload *w)
     return fm_texts_has(&s->options->workload, w->name);
 }
 
+/* Does a file speak of this workload, by its own `workload` or for want of one? A flag that chooses fewer for once makes
+ * no setting of the file wrong. */
+static bool file_chose(const struct sets *s, const struct fm_workload *w)
+{
+    for (size_t i = 0; i < s->givens->count; i++) {
+        const struct fm_given *g = &s->givens->item[i];
+        if (g->id != FM_OPTION_WORKLOAD || g->origin != FM_ORIGIN_FILE) continue;
+        for (size_t k = 0; k < g->count; k++)
+            if (strcmp(g->value[k].text, w->name) == 0) return true;
+        return false;
+    }
+    return true;
+}
+
+/* may `g` speak of it? What a journal recorded was right then. */
+static bool within(const struct sets *s, const struct fm_given *g, const struct fm_workload *w)
+{
+    if (chosen(s, w)) return true;
+    return g->origin == FM_ORIGIN_RECORD || (g->origin == FM_ORIGIN_FILE && file_chose(s, w));
+}
+
 /* "08" is "8", "0.10" is "0.1": one text a value */
 static void canonical(const struct fm_setting *setting, const struct fm_setting_value *v, char *text, size_t bytes)
 {
@@ -69,23 +90,25 @@ static fm_status check_values(const struct sets *s, const struct fm_given *g, co
     return FM_OK;
 }
 
-static fm_status no_such_key(const struct sets *s, const struct fm_given *g, bool any)
+static fm_status no_such_key(const struct sets *s, const struct fm_given *g)
 {
-    const char *names[64];
+    const char *names[64] = { NULL };
     size_t n = 0;
+    bool any = g->origin != FM_ORIGIN_FLAG;
+    for (size_t i = 0; i < fm_workload_count; i++) any = any && within(s, g, fm_workloads[i]);
     for (size_t i = 0; i < fm_workload_count; i++)
         for (uint32_t k = 0; k < fm_workloads[i]->settings && n < 64; k++)
-            if (any || chosen(s, fm_workloads[i])) names[n++] = fm_workloads[i]->setting[k].name;
+            if (within(s, g, fm_workloads[i])) names[n++] = fm_workloads[i]->setting[k].name;
     const char *near = fm_nearest(g->key, names, n);
     return fm_given_fail(s->givens, g, FM_AT_KEY, s->err,
                          "no %sworkload has such a setting%s%s%s (fillmark show workload NAME)", any ? "" : "chosen ",
                          near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-/* Flags are for what runs now; a file may also hold what is for other workloads. */
+/* a setting is for a workload that is chosen, by what gives it or for this run */
 static fm_status check_given(const struct sets *s, const struct fm_given *g)
 {
-    bool any = g->origin != FM_ORIGIN_FLAG, found = false;
+    bool found = false;
     if (!*g->key) return fm_given_fail(s->givens, g, FM_AT_KEY, s->err, "a setting's name is missing: KEY=VALUE");
     if (!g->count) return fm_given_fail(s->givens, g, FM_AT_KEY, s->err, "an empty list; leave it out for the default");
     if (g->count > FM_LIST_MAX)
@@ -103,7 +126,7 @@ static fm_status check_given(const struct sets *s, const struct fm_given *g)
         struct fm_err inner = { 0 };
         const struct fm_workload *w = fm_workload_find(g->workload, &inner);
         if (!w) return fm_given_pass(s->givens, g, FM_AT_KEY, s->err, &inner, "workload");
-        if (!any && !chosen(s, w))
+        if (!within(s, g, w))
             return fm_given_fail(s->givens, g, FM_AT_KEY, s->err, "%s is not among the workloads chosen", w->name);
         return check_values(s, g, w, NULL);
     }
@@ -113,12 +136,12 @@ static fm_status check_given(const struct sets *s, const struct fm_given *g)
         if (chosen(s, fm_workloads[i])) {
             fm_status status = check_values(s, g, fm_workloads[i], NULL);
             if (status != FM_OK) return status;
-        } else if (!any) {
+        } else if (!within(s, g, fm_workloads[i])) {
             continue;
         }
         found = true;
     }
-    return found ? FM_OK : no_such_key(s, g, any);
+    return found ? FM_OK : no_such_key(s, g);
 }
 
 static bool same(const char *a, const char *b)
