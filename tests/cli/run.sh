@@ -60,6 +60,18 @@ boundaries() { grep -o '"kind":"verdict".*"certified":[a-z]*' "$1/journal.jsonl"
 [ -n "$(boundaries first)" ] || fail "no verdicts were found"
 [ "$(boundaries first)" = "$(boundaries killed)" ] || fail "other boundaries after the interruptions"
 
+# killed before the first line was whole: its options are lost, and no others are taken; begun again it is as ever
+mkdir torn
+for bytes in 0 1 16 17 18 100 200; do
+    head -c "$bytes" first/journal.jsonl >torn/journal.jsonl
+    wants 2 "$FILLMARK" run --resume --out torn
+    says err.txt "the run in torn ended before its options were written"
+    says err.txt "give its options without --resume, or delete that folder"
+    [ "$(wc -c <torn/journal.jsonl)" -eq "$bytes" ] || fail "$bytes bytes: the journal was changed"
+done
+wants 0 "$FILLMARK" run "${tiny[@]}" --out torn --time-budget none
+grep -q '"certified":[[:space:]]*true' torn/result.json || fail "not certified in a folder with a torn journal"
+
 # Ctrl-C: the journal is kept, the way to go on is named
 "$FILLMARK" run "${tiny[@]}" --out stopped --time-budget none >out.txt 2>err.txt &
 pid=$!

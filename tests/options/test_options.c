@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -237,9 +238,6 @@ static void test_file_and_flags(void **state)
           "run --set classes=5 --set denseunet3d.input=32x32x32 --set denseunet3d.levels=3,4 --set "
           "segformer.variant=b1 "
           "--set segformer.dropout=0.50" },
-        /* a file may hold what is for other workloads */
-        { "workload: [segformer]\nset: {denseunet3d: {input: 32x32x32}, base_channels: 8}\n",
-          "run --workload segformer" },
         { "channels: [\xc2\xbd, 1]\naccumulate: 4\noptimizer: sgd\noptimizer-form: fused\nzero-grad: keep\nloop: "
           "plain\n"
           "accounting: dispatch\ndevice: cpu\nthreads: 2\nsearch: binsearch\nmax-batch: 9\ntime-budget: 90s\ndeadline: "
@@ -278,6 +276,23 @@ static void test_flags_override(void **state)
     assert_int_equal(fm_test_parse("run config.yaml --set classes=9", &o, NULL), FM_OK);
     check_echo("override", &o, "set.segformer.classes=9 set.denseunet3d.classes=9 set.segformer.variant=b3");
     fm_options_release(&o);
+}
+
+/* Flags that choose fewer or other workloads for once make no setting of the file wrong. */
+static void test_file_for_others(void **state)
+{
+    static const struct { const char *file, *flags, *same; } narrowed[] = {
+        { "set: {denseunet3d: {levels: 3}, base_channels: 8}\n", "run config.yaml --workload segformer", "run --workload segformer" },
+        { "workload: [segformer, denseunet3d]\nset: {denseunet3d: {levels: 3}, base_channels: 8}\n",
+          "run config.yaml --workload segformer", "run --workload segformer" },
+        { "workload: [segformer]\nset: {denseunet3d: {levels: 3}, segformer: {variant: b1}}\n", "run config.yaml --workload denseunet3d",
+          "run --workload denseunet3d --set levels=3" },
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(narrowed); i++) {
+        fm_test_write("config.yaml", narrowed[i].file, strlen(narrowed[i].file));
+        same_options(narrowed[i].flags, narrowed[i].same);
+    }
 }
 
 /* Echo, parsed again, is the same: over random good command lines. */
@@ -392,6 +407,40 @@ static void test_recorded(void **state)
     assert_int_equal(fm_memory_live, 0);
 }
 
+/* A journal cut within its first line, at every byte: the options are lost, so --resume has nothing to go on with. */
+static void test_unrecorded(void **state)
+{
+    (void)state;
+    record_run("r", "run --workload segformer --memory 3MiB");
+    char bytes[8192];
+    FILE *file = fopen("r/journal.jsonl", "rbe");
+    assert_non_null(file);
+    size_t count = fread(bytes, 1, sizeof bytes, file);
+    assert_int_equal(fclose(file), 0);
+    assert_true(count > 100 && count < sizeof bytes && memchr(bytes, '\n', count) == bytes + count - 1);
+    for (size_t n = 0; n <= count; n++) {
+        struct fm_options o;
+        struct fm_err err = { 0 };
+        struct stat now;
+        fm_test_write("r/journal.jsonl", bytes, n);
+        fm_status status = fm_test_parse("run --resume --out r", &o, &err);
+        assert_int_equal(status, n == count ? FM_OK : FM_INVALID);
+        if (n < count && strcmp(err.text, "--resume: the run in r ended before its options were written, so there is nothing to go on with; "
+                                          "begin it again: give its options without --resume, or delete that folder") != 0)
+            fail_msg("%zu bytes: %s", n, err.text);
+        fm_options_release(&o);
+        assert_int_equal(stat("r/journal.jsonl", &now), 0);
+        assert_int_equal(now.st_size, n);
+        /* without --resume the folder is as an empty one */
+        struct fm_journal *journal = NULL;
+        assert_int_equal(fm_journal_open(&journal, "r", false, NULL, NULL), n == count ? FM_INVALID : FM_OK);
+        fm_journal_close(journal);
+    }
+    assert_int_equal(unlink("r/journal.jsonl"), 0);
+    assert_int_equal(rmdir("r"), 0);
+    assert_int_equal(fm_memory_live, 0);
+}
+
 /* The n-th operation fails, for every n: an error that says so, nothing kept. */
 static void test_faults(void **state)
 {
@@ -437,8 +486,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good), cmocka_unit_test(test_fields), cmocka_unit_test(test_commands),
         cmocka_unit_test(test_files_that_cannot_be_read),
-        cmocka_unit_test(test_file_and_flags), cmocka_unit_test(test_flags_override), cmocka_unit_test(test_echo_again),
-        cmocka_unit_test(test_recorded), cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_file_and_flags), cmocka_unit_test(test_flags_override),
+        cmocka_unit_test(test_file_for_others), cmocka_unit_test(test_echo_again),
+        cmocka_unit_test(test_recorded),
+        cmocka_unit_test(test_unrecorded), cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, fm_test_enter, fm_test_leave);
 }

@@ -39,7 +39,10 @@ fm_status fm_recorded_read(struct fm_givens *givens, struct fm_err *err)
     bool torn;
     if (!resume || strcmp(resume, "true") != 0 || !out) return FM_OK;
     fm_status status = fm_journal_read(out, &records, &torn, err);
-    if (status == FM_OK && records.count) status = fm_resume_run(&records, &run, err);
+    if (status == FM_OK && !records.count)
+        status = FM_FAIL(err, FM_INVALID, "--resume: the run in %s ended before its options were written, so there is nothing to go on "
+                         "with; begin it again: give its options without --resume, or delete that folder", out);
+    if (status == FM_OK) status = fm_resume_run(&records, &run, err);
     cJSON_ArrayForEach(pair, cJSON_GetObjectItemCaseSensitive(run, "config")) {
         if (status != FM_OK) break;
         if (cJSON_IsString(pair)) status = add_pair(givens, pair->string, pair->valuestring, err);
