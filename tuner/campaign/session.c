@@ -92,10 +92,19 @@ static int64_t default_memory(struct fm_session *s, int64_t most)
     return quarter < most ? quarter : most;
 }
 
+/* a build without that worker is a machine without that device */
+static fm_status find_worker(struct fm_session *s, struct fm_err *err)
+{
+    struct fm_err why = { 0 };
+    fm_status status = fm_worker_path(s->backend, s->worker_path, sizeof s->worker_path, &why);
+    if (status == FM_OK) return FM_OK;
+    return FM_FAIL(err, status == FM_INVALID ? FM_UNSUPPORTED : status, "--device %s: %s", s->config.device, why.text);
+}
+
 static fm_status open_device(struct fm_session *s, struct fm_err *err)
 {
     struct fm_request request = { .kind = FM_REQUEST_INVENTORY };
-    fm_status status = fm_worker_path(s->backend, s->worker_path, sizeof s->worker_path, err);
+    fm_status status = find_worker(s, err);
     if (status == FM_OK) status = ask(s, &request, s->device, err);
     if (status != FM_OK) return status;
     s->fingerprint = fingerprint_of(s->device);
@@ -139,6 +148,13 @@ fm_status fm_session_inventory(const struct fm_session_config *config, struct fm
     if (status == FM_OK) status = ask(&s, &request, out, err);
     fm_session_close(&s);
     return status;
+}
+
+bool fm_session_has_worker(const char *device)
+{
+    struct fm_session s = { .config = { .device = device } };
+    name_backend(&s);
+    return fm_worker_path(s.backend, s.worker_path, sizeof s.worker_path, NULL) == FM_OK;
 }
 
 fm_status fm_session_open(struct fm_session *s, const struct fm_session_config *config, struct fm_err *err)

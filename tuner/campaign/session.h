@@ -50,7 +50,7 @@ struct fm_session {
     uint64_t workspace_questions;   /* asked of the device, not found in the cache; of all branches */
 };
 
-/* FM_UNSUPPORTED: no such device here, with what there is. FM_FAILED: its worker does not start. */
+/* FM_UNSUPPORTED: no such device here, with what there is, or no worker for it (which is named). FM_FAILED: its worker does not start. */
 fm_status fm_session_open(struct fm_session *session, const struct fm_session_config *config, struct fm_err *err) FM_MUST_USE;
 void fm_session_close(struct fm_session *session);
 /* What a device's worker says of it, and no session. FM_UNSUPPORTED: no such device here; *out then may tell of the software
@@ -60,6 +60,8 @@ fm_status fm_session_inventory(const struct fm_session_config *config, struct fm
  * time asks through the base. That one must outlive it, and is not planned with meanwhile. Ends with fm_session_close. */
 void fm_session_branch(struct fm_session *base, struct fm_session *out);
 
+/* is the worker of that device's backend installed? */
+bool fm_session_has_worker(const char *device);
 /* a worker of its own for the session's device, for the caller to stop */
 fm_status fm_session_worker(const struct fm_session *session, struct fm_worker **out, struct fm_err *err) FM_MUST_USE;
 

@@ -87,9 +87,8 @@ static fm_status open_all(struct run *r, struct fm_err *err)
     struct fm_err why = { 0 };
     char name[32];
     fm_status status = open_device(r, "cuda:0", &why);
-    /* FM_INVALID: this build has no cuda worker */
-    if (status == FM_UNSUPPORTED || status == FM_INVALID) {
-        fm_log(status == FM_INVALID ? FM_LOG_DEBUG : FM_LOG_INFO, "the CPU is taken, as there is no GPU: %s", why.text);
+    if (status == FM_UNSUPPORTED) {
+        fm_log(fm_session_has_worker("cuda:0") ? FM_LOG_INFO : FM_LOG_DEBUG, "the CPU is taken, as there is no GPU: %s", why.text);
         return open_device(r, "cpu", err);
     }
     if (status != FM_OK) return FM_FAIL(err, status, "%s", why.text);
