@@ -45,6 +45,10 @@ says out.txt "on  cuda:0"
 says out.txt "on  cuda:1"
 rm -rf out
 
+# a limit that the GPU does not have is an error, not a reason to take the CPU
+FAKE_CUDA=idle=1,memory=2048 wants 2 "$FILLMARK" run "${cell[@]}" --memory 3GiB --out "$dir/none"
+says err.txt "--memory: 3221225472 bytes are more than the 2147483648 of Fake GPU"
+
 # what the GPU did while steps were timed
 run idle=1 --device cuda:0 --memory 100MiB --precision fp32 --checkpoint none
 says "$dir/out/result.json" '"throttle_reasons":	[]'
