@@ -17,12 +17,6 @@ static void put_text(struct fm_buf *out, const char *text)
     else fm_buf_puts(out, FM_UNKNOWN_TEXT);
 }
 
-static void put_bytes(struct fm_buf *out, int64_t bytes)
-{
-    fm_put_gib(out, bytes);
-    if (bytes >= 0) fm_buf_puts(out, " GiB");
-}
-
 static void put_batches(const struct fm_advise_query *q, const struct fm_advised *a, struct fm_buf *out)
 {
     const struct fm_choice *c = &a->choice;
@@ -42,7 +36,9 @@ static void put_batches(const struct fm_advise_query *q, const struct fm_advised
     fm_buf_printf(out, "\n");
     field(out, "largest batch");
     fm_put_count(out, c->max_batch);
-    fm_buf_puts(out, c->planned ? " (planned)\n" : c->certified ? " (certified: it ran, the next did not)\n" : " (not certified)\n");
+    fm_buf_puts(out, c->planned ? " (planned)\n"
+                   : c->at_limit ? " (it ran; it is the limit that was given, larger ones were not tried)\n"
+                   : c->certified ? " (certified: it ran, the next did not)\n" : " (not certified)\n");
 }
 
 static void put_pairs(const cJSON *object, struct fm_buf *out)
@@ -65,17 +61,17 @@ static void put_memory(const struct fm_advised *a, struct fm_buf *out)
 {
     field(out, "memory");
     if (a->memory_bound && a->memory_bytes >= 0) fm_buf_puts(out, "at most ");
-    put_bytes(out, a->memory_bytes);
+    fm_put_size(out, a->memory_bytes);
     fm_buf_puts(out, a->choice.planned ? " reserved, planned" : " reserved, measured");
     if (a->memory_bound && a->memory_bytes >= 0) fm_buf_puts(out, a->choice.planned ? " at the largest batch" : " at the next larger batch");
     if (a->accumulation_bytes) {
         fm_buf_puts(out, "; of it ");
-        put_bytes(out, a->accumulation_bytes);
+        fm_put_size(out, a->accumulation_bytes);
         fm_buf_puts(out, " by calculation: gradients that stay while accumulating");
     }
     if (a->limit_bytes >= 0) {
         fm_buf_puts(out, "; limit ");
-        put_bytes(out, a->limit_bytes);
+        fm_put_size(out, a->limit_bytes);
     }
     fm_buf_putc(out, '\n');
 }
@@ -135,6 +131,11 @@ static void put_advised(const struct fm_result *r, const struct fm_advise_query 
     field(out, "strategies");
     put_pairs(c->strategies, out);
     if (!a->unchanged) fm_buf_printf(out, "  ANOTHER MODEL: %.0f %% of the FLOPs a sample of the unchanged one\n", 100 * a->model_share);
+    if (c->note) {
+        field(out, "plans");
+        put_text(out, c->note);
+        fm_buf_putc(out, '\n');
+    }
     if (c->planned) return;         /* nothing ran that could be run again */
     field(out, "again");
     put_text(out, r->cells[a->cell].reproduce);
@@ -170,7 +171,10 @@ static void put_runner_up(const struct fm_advised *best, const struct fm_advised
         between = ", ";
     }
     if (best->memory_bytes >= 0 && a->memory_bytes >= 0) {
-        fm_buf_printf(out, "%s%+.3f GiB memory", between, (double)(a->memory_bytes - best->memory_bytes) / 1073741824.0);
+        int64_t more_bytes = a->memory_bytes - best->memory_bytes;
+        fm_buf_printf(out, "%s%s", between, more_bytes < 0 ? "-" : "+");
+        fm_put_size(out, more_bytes < 0 ? -more_bytes : more_bytes);
+        fm_buf_puts(out, " memory");
         between = ", ";
     }
     if (a->exact != best->exact || a->choice.global_batch != best->choice.global_batch) {
@@ -204,7 +208,7 @@ static void put_ladder(const struct fm_result *r, const struct fm_advice *x, str
             between = ",";
         }
         fm_buf_printf(out, ": batch %" PRId64 ", ", a->choice.batch);
-        put_bytes(out, a->memory_bytes);
+        fm_put_size(out, a->memory_bytes);
         fm_buf_puts(out, a->choice.planned ? " planned, " : " measured, ");
         fm_put_f64(out, a->samples_per_s);
         fm_buf_printf(out, " samples/s, %.0f %% of the FLOPs a sample\n    ", 100 * a->model_share);
@@ -221,11 +225,11 @@ void fm_advice_text(const struct fm_result *r, const struct fm_advise_query *q, 
         fm_buf_puts(out, x->planned ? ": nothing fits (planned)" : ": nothing fits");
         if (x->limit_bytes >= 0) {
             fm_buf_puts(out, " into ");
-            put_bytes(out, x->limit_bytes);
+            fm_put_size(out, x->limit_bytes);
         }
         fm_buf_puts(out, "; the least that the model takes");
         fm_buf_puts(out, x->planned ? " is planned as " : " in this run is ");
-        put_bytes(out, x->least_bytes);
+        fm_put_size(out, x->least_bytes);
         fm_buf_putc(out, '\n');
         put_ladder(r, x, out);
         return;
@@ -253,6 +257,7 @@ static cJSON *advised_json(const struct fm_result *r, const struct fm_advised *a
                 put_string(o, "origin", c->planned ? "planned" : "measured") && fm_json_put(o, "changes_model", cJSON_CreateBool(!a->unchanged)) &&
                 put_f64(o, "model_share", a->model_share) && put_i64(o, "batch", c->batch) && put_i64(o, "val_batch", c->val_batch) &&
                 put_i64(o, "max_batch", c->max_batch) && fm_json_put(o, "certified", cJSON_CreateBool(c->certified)) &&
+                fm_json_put(o, "at_limit", cJSON_CreateBool(c->at_limit)) && put_string(o, "note", c->note) &&
                 put_i64(o, "accumulation", c->accumulation) && put_i64(o, "devices", c->devices) && put_i64(o, "global_batch", c->global_batch) &&
                 fm_json_put(o, "global_batch_exact", cJSON_CreateBool(a->exact)) && put_f64(o, "learning_rate", c->learning_rate) &&
                 put_i64(o, "memory_bytes", a->memory_bytes) && fm_json_put(o, "memory_is_bound", cJSON_CreateBool(a->memory_bound)) &&

@@ -49,10 +49,12 @@ void fm_choice_of(const struct fm_result *result, size_t index, int64_t batch, s
     const struct fm_result_cell *cell = &result->cells[index];
     const struct fm_result_point *point = point_at(result, cell, batch);
     const cJSON *s = cell->strategies;
+    const cJSON *device = fm_result_device(result, cell->device);
+    const char *note = cell->planned ? fm_json_text(device, "note") : NULL;
     *out = (struct fm_choice){
         .tool = result->tool, .workload = cell->workload, .cell = cell->id, .device = cell->device,
-        .device_name = fm_json_text(fm_result_device(result, cell->device), "name"),
-        .planned = cell->planned, .certified = cell->certified, .changes_model = cell->changes,
+        .device_name = fm_json_text(device, "name"),
+        .planned = cell->planned, .certified = cell->certified, .at_limit = cell->at_limit, .note = note && *note ? note : NULL, .changes_model = cell->changes,
         .batch = batch, .val_batch = val_batch_of(cell, batch), .max_batch = cell->max_train, .max_val_batch = cell->max_val,
         .accumulation = accumulation_of(s), .devices = 1, .global_batch = -1,
         .precision = fm_json_text(s, "precision"), .checkpoint = fm_json_text(s, "checkpoint"),

@@ -16,6 +16,7 @@ struct fm_choice {
     const char *tool, *workload, *cell, *device, *device_name;  /* cell: its id */
     bool planned;                   /* nothing of it ran: batches are plans, there is no measured figure */
     bool certified;                 /* max_batch is */
+    bool at_limit;                  /* certified, as the limit that was given (--max-batch): the next one was not run */
     bool changes_model;             /* a strategy made it another model than the workload's */
     int64_t batch, val_batch;       /* val_batch 0: the cell has no validation */
     int64_t max_batch, max_val_batch;
@@ -32,6 +33,7 @@ struct fm_choice {
     int64_t peak_bytes;             /* measured, at batch; where only bounds are known, the upper one */
     int64_t planned_peak_bytes;
     int64_t capacity_bytes;
+    const char *note;               /* planned: what the plans for its device rest on, or lack; NULL: nothing */
     const cJSON *set, *strategies;  /* all of the cell's, as recorded */
 };
 

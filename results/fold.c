@@ -140,6 +140,7 @@ static fm_status add_verdict(struct fm_result *result, const cJSON *record, stru
     cell->planned = strcmp(cell->outcome, "planned") == 0;
     cell->planned_batch = cell->planned ? cell->max_train : i64_or_unknown(record, "planned_batch");
     cell->certified = fm_json_true(record, "certified");
+    cell->at_limit = cell->certified && cell->limited_by && strcmp(cell->limited_by, "max_batch") == 0;
     cell->non_monotone = fm_json_true(record, "non_monotone");
     cell->mistrusted = fm_json_true(record, "mistrusted");
     return status;

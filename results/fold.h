@@ -67,6 +67,7 @@ struct fm_result_cell {
     const char *learn_outcome;                  /* of the last check that its training learns; NULL: no record of one */
     const cJSON *set, *strategies, *changes_model;
     bool changes, validates, certified, non_monotone, mistrusted;
+    bool at_limit;                              /* certified, as the limit that was given: no larger batch was asked */
     bool planned;                               /* nothing ran: max_train and max_val are plans */
     int64_t parameters, capacity_bytes, max_train, max_val, planned_batch, samples_per_batch;
     double flops_per_sample, relative_speed;

@@ -17,6 +17,15 @@ void fm_put_gib(struct fm_buf *out, int64_t bytes)
     else fm_buf_printf(out, "%.3f", (double)bytes / 0x1p30);
 }
 
+void fm_put_size(struct fm_buf *out, int64_t bytes)
+{
+    if (bytes < 0) fm_buf_puts(out, FM_UNKNOWN_TEXT);
+    else if (bytes >= INT64_C(1) << 30) fm_buf_printf(out, "%.3f GiB", (double)bytes / 0x1p30);
+    else if (bytes >= INT64_C(1) << 20) fm_buf_printf(out, "%.1f MiB", (double)bytes / 0x1p20);
+    else if (bytes >= 1024) fm_buf_printf(out, "%.1f KiB", (double)bytes / 0x1p10);
+    else fm_buf_printf(out, "%lld bytes", (long long)bytes);
+}
+
 void fm_put_gib_range(struct fm_buf *out, int64_t lo, int64_t hi)
 {
     struct fm_buf a = FM_BUF(64), b = FM_BUF(64);

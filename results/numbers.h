@@ -9,6 +9,7 @@
 
 void fm_put_count(struct fm_buf *out, int64_t count);               /* 17; negative: unknown */
 void fm_put_gib(struct fm_buf *out, int64_t bytes);                 /* 0.613; negative: unknown */
+void fm_put_size(struct fm_buf *out, int64_t bytes);                /* with its unit: 1.500 GiB, 4.0 MiB, 12.5 KiB, 7 bytes; negative: unknown */
 void fm_put_gib_range(struct fm_buf *out, int64_t lo, int64_t hi);  /* 0.613–0.702, or one if equal as shown */
 /* four digits: 2.134, 21.34, 2134; not finite: unknown */
 void fm_put_f64(struct fm_buf *out, double value);

@@ -7,7 +7,7 @@
 #include "results/json.h"
 
 const char *const fm_choice_names[] = {
-    "tool", "workload", "cell", "device", "device_name", "planned", "certified", "changes_model",
+    "tool", "workload", "cell", "device", "device_name", "planned", "certified", "at_limit", "changes_model",
     "batch", "val_batch", "max_batch", "max_val_batch", "accumulation", "devices", "global_batch",
     "precision", "checkpoint", "channels", "memory_format", "optimizer", "input", "learning_rate",
     "samples_per_s", "peak_bytes", "planned_peak_bytes", "capacity_bytes", NULL,
@@ -44,25 +44,26 @@ static struct fm_value field(const struct fm_choice *c, size_t index)
     case 3: return text_or_null(c->device);
     case 4: return text_or_null(c->device_name);
     case 5: return fm_value_bool(c->planned);
-    case 6: return fm_value_bool(c->certified);
-    case 7: return fm_value_bool(c->changes_model);
-    case 8: return count_or_null(c->batch);
-    case 9: return count_or_null(c->val_batch);
-    case 10: return count_or_null(c->max_batch);
-    case 11: return count_or_null(c->max_val_batch);
-    case 12: return count_or_null(c->accumulation);
-    case 13: return count_or_null(c->devices);
-    case 14: return count_or_null(c->global_batch);
-    case 15: return text_or_null(c->precision);
-    case 16: return text_or_null(c->checkpoint);
-    case 17: return text_or_null(c->channels);
-    case 18: return text_or_null(c->memory_format);
-    case 19: return text_or_null(c->optimizer);
-    case 20: return input_of(c);
-    case 21: return isfinite(c->learning_rate) ? fm_value_rounded(c->learning_rate) : fm_value_null();
-    case 22: return real_or_null(c->samples_per_s);
-    case 23: return count_or_null(c->peak_bytes);
-    case 24: return count_or_null(c->planned_peak_bytes);
+    case 6: return fm_value_bool(c->certified && !c->at_limit);     /* only what was shown */
+    case 7: return fm_value_bool(c->at_limit);
+    case 8: return fm_value_bool(c->changes_model);
+    case 9: return count_or_null(c->batch);
+    case 10: return count_or_null(c->val_batch);
+    case 11: return count_or_null(c->max_batch);
+    case 12: return count_or_null(c->max_val_batch);
+    case 13: return count_or_null(c->accumulation);
+    case 14: return count_or_null(c->devices);
+    case 15: return count_or_null(c->global_batch);
+    case 16: return text_or_null(c->precision);
+    case 17: return text_or_null(c->checkpoint);
+    case 18: return text_or_null(c->channels);
+    case 19: return text_or_null(c->memory_format);
+    case 20: return text_or_null(c->optimizer);
+    case 21: return input_of(c);
+    case 22: return isfinite(c->learning_rate) ? fm_value_rounded(c->learning_rate) : fm_value_null();
+    case 23: return real_or_null(c->samples_per_s);
+    case 24: return count_or_null(c->peak_bytes);
+    case 25: return count_or_null(c->planned_peak_bytes);
     default: return count_or_null(c->capacity_bytes);
     }
 }

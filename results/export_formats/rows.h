@@ -8,6 +8,8 @@ extern const struct fm_export_format fm_format_lightning, fm_format_lightning_py
     fm_format_dataclass, fm_format_mmcv, fm_format_mmengine, fm_format_hydra, fm_format_hf, fm_format_accelerate,
     fm_format_deepspeed, fm_format_nnunet, fm_format_env, fm_format_json, fm_format_template;
 
+/* "planned" or "measured" */
+const char *fm_choice_basis(const struct fm_choice *choice);
 /* Is the precision that text? */
 bool fm_choice_is_precision(const struct fm_choice *choice, const char *precision);
 /* autocast to fp16 or bf16? */
@@ -22,7 +24,7 @@ const char *fm_lightning_precision(const struct fm_choice *choice);
 void fm_add_val_batch(const struct fm_choice *choice, const char *path, struct fm_entries *out);
 /* an entry "path: learning rate", or a note */
 void fm_add_learning_rate(const struct fm_choice *choice, const char *path, struct fm_entries *out);
-/* notes on what the format has no key for: each says what was measured and where to say it */
+/* notes on what the format has no key for: each says what was measured, or planned, and where to say it */
 void fm_note_learning_rate(const struct fm_choice *choice, struct fm_entries *out);
 void fm_note_checkpoint(const struct fm_choice *choice, struct fm_entries *out);
 void fm_note_input(const struct fm_choice *choice, struct fm_entries *out);

@@ -29,9 +29,9 @@ static fm_status fill_monai(const struct fm_choice *c, struct fm_entries *out, s
         (void)fm_entries_add(out, "autoencoder.training.use_gradient_checkpointing",
                              fm_value_bool(strcmp(c->checkpoint, "none") != 0));
     if (!c->checkpoint || strchr(c->checkpoint, '+')) fm_note_checkpoint(c, out);
-    if (fm_choice_is_precision(c, "bf16")) fm_entries_note(out, "measured in bf16: autocast(dtype=torch.bfloat16) where the script enters it");
+    if (fm_choice_is_precision(c, "bf16")) fm_entries_note(out, "%s in bf16: autocast(dtype=torch.bfloat16) where the script enters it", fm_choice_basis(c));
     if (c->val_batch > 0 && c->val_batch != c->batch)
-        fm_entries_note(out, "validation was measured at batch %lld", (long long)c->val_batch);
+        fm_entries_note(out, "validation was %s at batch %lld", fm_choice_basis(c), (long long)c->val_batch);
     fm_note_learning_rate(c, out);
     fm_note_input(c, out);
     fm_note_channels(c, out);
@@ -105,7 +105,7 @@ static fm_status fill_dataclass(const struct fm_choice *c, struct fm_entries *ou
     if (variant) fm_entries_note(out, "MODEL_NAME: left out, the run knows the variant, %s, not the name of your weights", variant);
     fm_entries_note(out, "NUM_EPOCHS, USE_SCHEDULER, NUM_WORKERS: left out, no matter of memory; keep yours");
     if (c->val_batch > 0 && c->val_batch != c->batch)
-        fm_entries_note(out, "validation was measured at batch %lld", (long long)c->val_batch);
+        fm_entries_note(out, "validation was %s at batch %lld", fm_choice_basis(c), (long long)c->val_batch);
     fm_note_checkpoint(c, out);
     fm_note_channels(c, out);
     fm_note_memory_format(c, out);
@@ -237,7 +237,7 @@ static fm_status fill_hydra(const struct fm_choice *c, struct fm_entries *out, s
     if (c->input_dims == 2) fm_entries_add(out, "data.img_size", fm_value_ints(c->input, 2))->may_be_new = true;
     else fm_note_input(c, out);
     if (c->val_batch > 0 && c->val_batch != c->batch)
-        fm_entries_note(out, "validation was measured at batch %lld", (long long)c->val_batch);
+        fm_entries_note(out, "validation was %s at batch %lld", fm_choice_basis(c), (long long)c->val_batch);
     fm_note_learning_rate(c, out);
     fm_note_checkpoint(c, out);
     fm_note_channels(c, out);

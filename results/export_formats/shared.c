@@ -2,12 +2,18 @@
 #include "results/export_formats/rows.h"
 
 #include "results/json.h"
+#include "results/numbers.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #define COMMENT_COLUMNS 110
+
+const char *fm_choice_basis(const struct fm_choice *choice)
+{
+    return choice->planned ? "planned" : "measured";
+}
 
 bool fm_choice_is_precision(const struct fm_choice *choice, const char *precision)
 {
@@ -42,7 +48,7 @@ void fm_add_val_batch(const struct fm_choice *choice, const char *path, struct f
 {
     if (choice->val_batch > 0) (void)fm_entries_add(out, path, fm_value_int(choice->val_batch));
     else if (choice->val_batch < 0) fm_entries_note(out, "%s: left out, the run does not know the validation batch", path);
-    else fm_entries_note(out, "%s: left out, validation was not part of what was run", path);
+    else fm_entries_note(out, "%s: left out, validation was not part of what was %s", path, choice->planned ? "planned" : "run");
 }
 
 void fm_add_learning_rate(const struct fm_choice *choice, const char *path, struct fm_entries *out)
@@ -66,9 +72,10 @@ void fm_note_checkpoint(const struct fm_choice *choice, struct fm_entries *out)
     if (!value) fm_entries_note(out, "checkpointing: not recorded");
     else if (strcmp(value, "none") == 0) return;
     else if (strcmp(value, "blocks") == 0)
-        fm_entries_note(out, "measured with torch.utils.checkpoint around each block of the network (fillmark show workload %s); "
-                        "that is the model's own code or option", choice->workload);
-    else fm_entries_note(out, "measured with torch.utils.checkpoint around: %s; that is the model's own code or option", value);
+        fm_entries_note(out, "%s with torch.utils.checkpoint around each block of the network (fillmark show workload %s); "
+                        "that is the model's own code or option", fm_choice_basis(choice), choice->workload);
+    else fm_entries_note(out, "%s with torch.utils.checkpoint around: %s; that is the model's own code or option",
+                         fm_choice_basis(choice), value);
 }
 
 void fm_note_input(const struct fm_choice *choice, struct fm_entries *out)
@@ -78,7 +85,7 @@ void fm_note_input(const struct fm_choice *choice, struct fm_entries *out)
         size_t n = strlen(text);
         (void)snprintf(text + n, sizeof text - n, "%s%lld", i ? "x" : "", (long long)choice->input[i]);
     }
-    if (choice->input_dims) fm_entries_note(out, "measured with inputs of %s; a larger input takes more memory", text);
+    if (choice->input_dims) fm_entries_note(out, "%s with inputs of %s; a larger input takes more memory", fm_choice_basis(choice), text);
     else fm_entries_note(out, "input size: not recorded");
 }
 
@@ -86,14 +93,14 @@ void fm_note_cudnn_benchmark(const struct fm_choice *choice, struct fm_entries *
 {
     const char *value = fm_json_text(choice->strategies, "cudnn_benchmark");
     if (value && strcmp(value, "on") == 0)
-        fm_entries_note(out, "%s with torch.backends.cudnn.benchmark = True in your code", choice->planned ? "planned" : "measured");
+        fm_entries_note(out, "%s with torch.backends.cudnn.benchmark = True in your code", fm_choice_basis(choice));
 }
 
 void fm_note_attention(const struct fm_choice *choice, struct fm_entries *out)
 {
     const char *value = fm_json_text(choice->strategies, "attention");
     if (value && strcmp(value, "flash") == 0)
-        fm_entries_note(out, "%s with attention by F.scaled_dot_product_attention, flash backend, in your code", choice->planned ? "planned" : "measured");
+        fm_entries_note(out, "%s with attention by F.scaled_dot_product_attention, flash backend, in your code", fm_choice_basis(choice));
 }
 
 /* PyTorch's own default is neither: convolutions in TF32, products in fp32 */
@@ -103,20 +110,22 @@ void fm_note_tf32(const struct fm_choice *choice, struct fm_entries *out)
                 strcmp(choice->device, "ref") == 0 || strcmp(choice->device, "none") == 0;
     if (!tf32 && (here || !fm_choice_is_precision(choice, "fp32"))) return;
     fm_entries_note(out, "%s in %s: torch.backends.cudnn.allow_tf32 = %s and torch.backends.cuda.matmul.allow_tf32 = %s in your code "
-                    "(PyTorch's defaults: True and False)", choice->planned ? "planned" : "measured", choice->precision,
+                    "(PyTorch's defaults: True and False)", fm_choice_basis(choice), choice->precision,
                     tf32 ? "True" : "False", tf32 ? "True" : "False");
 }
 
 void fm_note_memory_format(const struct fm_choice *choice, struct fm_entries *out)
 {
     if (choice->memory_format && strcmp(choice->memory_format, "contiguous") != 0)
-        fm_entries_note(out, "measured with memory format %s: model.to(memory_format=...) in your code", choice->memory_format);
+        fm_entries_note(out, "%s with memory format %s: model.to(memory_format=...) in your code", fm_choice_basis(choice),
+                        choice->memory_format);
 }
 
 void fm_note_channels(const struct fm_choice *choice, struct fm_entries *out)
 {
     if (choice->channels && strcmp(choice->channels, "1") != 0)
-        fm_entries_note(out, "measured with %s of the network's channels: another model, that your code has to build", choice->channels);
+        fm_entries_note(out, "%s with %s of the network's channels: another model, that your code has to build", fm_choice_basis(choice),
+                        choice->channels);
 }
 
 void fm_note_model(const struct fm_choice *choice, struct fm_entries *out)
@@ -129,11 +138,6 @@ void fm_note_model(const struct fm_choice *choice, struct fm_entries *out)
 
 /* ---- about a choice ---- */
 
-static void put_gib(struct fm_buf *out, int64_t bytes)
-{
-    fm_buf_printf(out, "%.3f GiB", (double)bytes / (double)(INT64_C(1) << 30));
-}
-
 void fm_export_about(const struct fm_choice *c, struct fm_buf *out)
 {
     const char *device = c->device_name ? c->device_name : c->device;
@@ -141,16 +145,18 @@ void fm_export_about(const struct fm_choice *c, struct fm_buf *out)
                   c->cell, (long long)c->batch);
     if (c->max_batch >= 0)
         fm_buf_printf(out, " (largest %lld, %s)", (long long)c->max_batch,
-                      c->planned ? "planned" : c->certified ? "certified" : "not certified");
+                      c->planned ? "planned" : c->at_limit ? "the limit that was given: larger ones were not tried"
+                      : c->certified ? "certified" : "not certified");
     if (c->planned) fm_buf_puts(out, "; planned, nothing was run");
+    if (c->note) fm_buf_printf(out, "; %s", c->note);
     if (isfinite(c->samples_per_s)) fm_buf_printf(out, "; %.4g samples/s measured", c->samples_per_s);
     if (c->peak_bytes >= 0) {
         fm_buf_puts(out, "; ");
-        put_gib(out, c->peak_bytes);
+        fm_put_size(out, c->peak_bytes);
         fm_buf_puts(out, " reserved, measured");
     } else if (c->planned_peak_bytes >= 0) {
         fm_buf_puts(out, "; ");
-        put_gib(out, c->planned_peak_bytes);
+        fm_put_size(out, c->planned_peak_bytes);
         fm_buf_puts(out, " reserved, planned");
     }
     if (c->changes_model) fm_buf_puts(out, "; NOT the published model");

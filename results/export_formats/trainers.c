@@ -15,7 +15,7 @@ static fm_status needs(const struct fm_choice *c, const char *format, struct fm_
 static void note_val_batch(const struct fm_choice *c, struct fm_entries *out)
 {
     if (c->val_batch > 0 && c->val_batch != c->batch)
-        fm_entries_note(out, "validation was measured at batch %lld: your val_dataloader's", (long long)c->val_batch);
+        fm_entries_note(out, "validation was %s at batch %lld: your val_dataloader's", fm_choice_basis(c), (long long)c->val_batch);
     else if (c->val_batch < 0) fm_entries_note(out, "validation batch: not known");
 }
 
@@ -64,7 +64,7 @@ const struct fm_export_format fm_format_lightning_python = {
 
 /* ---- Hugging Face ---- */
 
-/* the Trainer's name of the optimizer that was measured; NULL: it has none */
+/* the Trainer's name of the optimizer; NULL: it has none */
 static const char *hf_optimizer(const struct fm_choice *c)
 {
     struct { const char *ours, *theirs; } const rows[] = { { "adamw", "adamw_torch" }, { "sgd", "sgd" } };
@@ -86,7 +86,7 @@ static fm_status fill_hf(const struct fm_choice *c, struct fm_entries *out, stru
     if (c->checkpoint) (void)fm_entries_add(out, "gradient_checkpointing", fm_value_bool(strcmp(c->checkpoint, "none") != 0));
     if (!c->checkpoint || strchr(c->checkpoint, '+')) fm_note_checkpoint(c, out);
     if (hf_optimizer(c)) (void)fm_entries_add(out, "optim", fm_value_text(hf_optimizer(c)));
-    else if (c->optimizer) fm_entries_note(out, "optim: left out, it has no name for the optimizer that was measured, %s", c->optimizer);
+    else if (c->optimizer) fm_entries_note(out, "optim: left out, it has no name for the optimizer that was %s, %s", fm_choice_basis(c), c->optimizer);
     fm_add_learning_rate(c, "learning_rate", out);
     fm_note_input(c, out);
     fm_note_channels(c, out);
@@ -148,7 +148,8 @@ static fm_status fill_deepspeed(const struct fm_choice *c, struct fm_entries *ou
     fm_entries_add(out, "fp16.enabled", fm_value_bool(false))->word = "auto";
     fm_entries_note(out, "train_batch_size is for %lld device%s; more devices make it larger", (long long)c->devices,
                     c->devices == 1 ? "" : "s");
-    if (low) fm_entries_note(out, "measured was autocast over fp32 weights: torch_autocast (DeepSpeed 0.17 or later), not bf16 or fp16");
+    if (low) fm_entries_note(out, "%s was autocast over fp32 weights: torch_autocast (DeepSpeed 0.17 or later), not bf16 or fp16",
+                             fm_choice_basis(c));
     note_val_batch(c, out);
     fm_note_learning_rate(c, out);
     fm_note_model(c, out);
@@ -180,8 +181,8 @@ static fm_status fill_nnunet(const struct fm_choice *c, struct fm_entries *out, 
     (void)fm_entries_add(out, path, fm_value_ints(c->input, c->input_dims));
     fm_entries_note(out, "train it with: nnUNetv2_train DATASET %s_fillmark FOLD", from);
     if (!fm_choice_is_precision(c, "fp16"))
-        fm_entries_note(out, "measured in %s; nnU-Net trains with autocast to fp16 on a GPU, whatever the plan says", c->precision);
-    fm_entries_note(out, "measured was %s, not nnU-Net's own network: its memory may differ", c->workload);
+        fm_entries_note(out, "%s in %s; nnU-Net trains with autocast to fp16 on a GPU, whatever the plan says", fm_choice_basis(c), c->precision);
+    fm_entries_note(out, "%s was %s, not nnU-Net's own network: its memory may differ", fm_choice_basis(c), c->workload);
     note_val_batch(c, out);
     fm_note_learning_rate(c, out);
     fm_note_checkpoint(c, out);

@@ -373,7 +373,7 @@ function maxText(cell, batch) {
     return (cell.limited_by === "max_batch" ? "\u2265" : "") + batch + (cell.outcome === "planned" ? " planned" : cell.certified ? "" : "?");
 }
 function stateText(cell) {
-    const state = cell.outcome === "ok" ? (cell.certified ? "certified" : "not certified") : cell.outcome;
+    const state = cell.outcome === "ok" ? (!cell.certified ? "not certified" : cell.limited_by === "max_batch" ? "up to --max-batch" : "certified") : cell.outcome;
     return [state, cell.mistrusted && "mistrusted", cell.non_monotone && "non-monotone"].filter(Boolean).join(", ");
 }
 /* those that tell cells of one section apart: the others are said once, above its charts */

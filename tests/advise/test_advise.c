@@ -368,6 +368,41 @@ static void test_printed(void **state)
     release(&f);
 }
 
+/* the largest batch in words: what ran, what did not, and what was not asked */
+static void test_largest_words(void **state)
+{
+    static const struct { const char *verdict, *says; bool at_limit, certified; } rows[] = {
+        { "'certified':true,'limited_by':'train'", "4 (certified: it ran, the next did not)", false, true },
+        { "'certified':true,'limited_by':'max_batch'", "4 (it ran; it is the limit that was given, larger ones were not tried)", true, true },
+        { "'certified':false,'limited_by':'max_batch'", "4 (not certified)", false, false },
+        { "'certified':false,'limited_by':'train'", "4 (not certified)", false, false },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct folded f;
+        struct fm_advise_query q = query();
+        struct fm_buf text = FM_BUF(1 << 16), journal = FM_BUF(1 << 16);
+        fm_buf_printf(&journal, HEAD CELL("c", "m", "", 100, PLAIN)
+                      "{'kind':'row','v':1,'cell':'c','batch':4,'val_batch':0,'phase':'train','role':'r','launch':1,'outcome':'ok',"
+                      "'measured':{'reserved_bytes':1048576,'step_ns':[1000]}}\n"
+                      "{'kind':'verdict','v':1,'cell':'c','outcome':'ok','max_batch':{'train':4},%s}\n", rows[i].verdict);
+        fold(&f, fm_buf_text(&journal));
+        struct fm_advice a = advise(&f, &q);
+        assert_true(a.found);
+        assert_int_equal(a.best.choice.at_limit, rows[i].at_limit);
+        fm_advice_text(&f.result, &q, &a, &text);
+        if (!strstr(fm_buf_text(&text), rows[i].says)) fail_msg("no '%s' in %s", rows[i].says, fm_buf_text(&text));
+        cJSON *tree = fm_advice_json(&f.result, &q, &a), *best = cJSON_GetObjectItem(tree, "best");
+        assert_int_equal(cJSON_IsTrue(cJSON_GetObjectItem(best, "certified")), rows[i].certified);
+        assert_int_equal(cJSON_IsTrue(cJSON_GetObjectItem(best, "at_limit")), rows[i].at_limit);
+        assert_non_null(strstr(fm_buf_text(&text), "1.0 MiB reserved, measured"));      /* not 0.001 GiB */
+        cJSON_Delete(tree);
+        release(&f);
+        fm_buf_release(&text);
+        fm_buf_release(&journal);
+    }
+}
+
 static void test_faults(void **state)
 {
     (void)state;
@@ -395,7 +430,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_objectives), cmocka_unit_test(test_limits), cmocka_unit_test(test_allow), cmocka_unit_test(test_global_batch),
         cmocka_unit_test(test_between), cmocka_unit_test(test_plans), cmocka_unit_test(test_refusals), cmocka_unit_test(test_against_everything),
-        cmocka_unit_test(test_printed), cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_printed), cmocka_unit_test(test_largest_words), cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 
 wants 0 "$FILLMARK" run --device cpu --workload denseunet3d --set base_channels=2 --set levels=2 --set classes=4 --set input=8x8x8 \
     --precision fp32 --memory 4MiB --launches 1 --val-batch half --out run --time-budget none
+unwrap() { tr -d '\n#' <"$1" | tr -s ' '; }      # comments are wrapped
 export_() { "$FILLMARK" export run "$@"; }
 
 # every format that fp32 has says something, and the same batch
@@ -53,6 +54,21 @@ wants 2 export_ --workload segformer --format hf
 wants 20 "$FILLMARK" export nowhere --format hf
 wants 2 export_ --format hf --only ffffffff
 
+# a largest batch that is the limit that was given: the next one never ran, and nothing says that it did
+wants 0 "$FILLMARK" run --device cpu --workload denseunet3d --set base_channels=2 --set levels=2 --set classes=4 --set input=8x8x8 \
+    --precision fp32 --memory 4MiB --launches 1 --max-batch 2 --out limited --time-budget none
+says out.txt "≥2"
+for format in lightning mmengine env; do
+    wants 0 "$FILLMARK" export limited --format $format --largest
+    unwrap out.txt >unwrapped.txt
+    if grep -F "largest 2, certified" unwrapped.txt; then fail "$format: a batch that never ran is said to have failed"; fi
+    says unwrapped.txt "largest 2, the limit that was given: larger ones were not tried"
+done
+says out.txt "FILLMARK_CERTIFIED=false"
+says out.txt "FILLMARK_AT_LIMIT=true"
+wants 0 "$FILLMARK" advise limited --workload denseunet3d
+says out.txt "2 (it ran; it is the limit that was given, larger ones were not tried)"
+
 # a file of one's own
 printf 'B={{batch}} IN={{input}} P={{ precision }}\n' >mine.txt
 wants 0 export_ --format template --template mine.txt
@@ -70,3 +86,24 @@ says out.txt "0.001"
 wants 0 "$FILLMARK" export --workload denseunet3d --device none --memory 4GiB --set input=32x32x32 --precision fp16 --format mmcv
 says out.txt "planned, nothing was run"
 says out.txt "fp16 = dict(loss_scale=\"dynamic\")"
+says out.txt "planned with inputs of 32x32x32"
+if grep -F measured out.txt; then fail "a plan is called measured"; fi
+
+# a plan without workspaces says so wherever its batch is taken from: advise, comments, standard error
+light=(--workload denseunet3d --set input=32x32x32 --device v100-16g)
+lacks="workspace 0 for convolutions, so batches come out too large"
+mkdir none
+export FILLMARK_WORKER_DIR="$dir/none"      # without the spec worker, which asks cuDNN
+wants 0 "$FILLMARK" advise "${light[@]}"
+says out.txt "$lacks"
+for format in lightning mmengine env; do
+    wants 0 "$FILLMARK" export "${light[@]}" --format $format
+    unwrap out.txt >unwrapped.txt
+    says unwrapped.txt "$lacks"
+done
+printf '{{batch}}\n' >mine.txt
+for format in hf hydra "template --template mine.txt"; do
+    # shellcheck disable=SC2086
+    wants 0 "$FILLMARK" export "${light[@]}" --precision fp16 --format $format
+    says err.txt "$lacks"
+done

@@ -161,6 +161,69 @@ static void test_attention(void **state)
         }
 }
 
+/* all that an export says: what it prints, and what it has no room for */
+static void said_of(const struct fm_export_format *format, const struct fm_choice *choice, struct fm_buf *out)
+{
+    struct fm_entries entries;
+    struct fm_err err = { 0 };
+    if (fm_export_entries(format, choice, &entries, &err) != FM_OK) fail_msg("%s: %s", format->name, err.text);
+    if (format->kind != FM_EXPORT_TEMPLATE && fm_export_new(format, choice, &entries, out, &err) != FM_OK) fail_msg("%s: %s", format->name, err.text);
+    if (!fm_export_has_comments(format)) fm_export_about(choice, out);
+    for (size_t k = 0; k < entries.notes; k++) fm_buf_printf(out, "%s\n", entries.note[k]);
+    assert_true(fm_buf_ok(out));
+}
+
+/* Planned is never called measured, in any format; the note of what the plan lacks is in each. What was measured is. */
+static void test_planned_words(void **state)
+{
+    (void)state;
+    for (int planned = 0; planned < 2; planned++)
+        for (size_t i = 0; i < fm_export_format_count; i++) {
+            struct made m;
+            struct fm_buf text = FM_BUF(1 << 16);
+            make(&m, "{\"input\":\"160x160\"}", "{\"attention\":\"flash\",\"cudnn_benchmark\":\"on\"}");
+            m.choice.precision = fm_export_formats[i] == fm_export_find("mmcv", NULL) ? "fp16" : "bf16";
+            m.choice.accumulation = 1;
+            m.choice.checkpoint = "enc1+enc2";
+            m.choice.memory_format = "channels_last";
+            m.choice.optimizer = "adamw-amsgrad";
+            m.choice.input_dims = 2;
+            if (planned) {
+                m.choice.planned = true, m.choice.certified = false, m.choice.note = "PLANNEDLACKS";
+                m.choice.samples_per_s = NAN, m.choice.peak_bytes = -1;
+            }
+            said_of(fm_export_formats[i], &m.choice, &text);
+            bool measured = strstr(fm_buf_text(&text), "measured") != NULL;
+            if (measured == planned) fail_msg("%s, %s: %s", fm_export_formats[i]->name, planned ? "planned" : "measured", fm_buf_text(&text));
+            if (planned) assert_non_null(strstr(fm_buf_text(&text), "PLANNEDLACKS"));
+            if (planned && strcmp(fm_export_formats[i]->name, "hf") == 0) assert_non_null(strstr(fm_buf_text(&text), "planned with inputs of 160x160"));
+            fm_buf_release(&text);
+            drop(&m);
+        }
+}
+
+/* a largest batch that is the limit that was given: the next one was not run, and no format says so */
+static void test_at_limit(void **state)
+{
+    struct made m;
+    (void)state;
+    for (int at_limit = 0; at_limit < 2; at_limit++) {
+        struct fm_buf about = FM_BUF(1 << 12);
+        struct fm_value value;
+        make_default(&m);
+        m.choice.at_limit = at_limit;
+        fm_export_about(&m.choice, &about);
+        assert_int_equal(strstr(fm_buf_text(&about), "certified") != NULL, !at_limit);
+        assert_int_equal(strstr(fm_buf_text(&about), "the limit that was given") != NULL, at_limit);
+        assert_int_equal(fm_choice_get(&m.choice, "certified", &value), FM_NAME_KNOWN);
+        assert_int_equal(value.on, !at_limit);
+        assert_int_equal(fm_choice_get(&m.choice, "at_limit", &value), FM_NAME_KNOWN);
+        assert_int_equal(value.on, at_limit);
+        fm_buf_release(&about);
+        drop(&m);
+    }
+}
+
 /* channels that the fraction does not divide have no flag */
 static void test_channels(void **state)
 {
@@ -355,7 +418,7 @@ static void test_reals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bodies), cmocka_unit_test(test_precisions), cmocka_unit_test(test_attention), cmocka_unit_test(test_channels), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_bodies), cmocka_unit_test(test_precisions), cmocka_unit_test(test_attention), cmocka_unit_test(test_planned_words), cmocka_unit_test(test_at_limit), cmocka_unit_test(test_channels), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_unknown), cmocka_unit_test(test_edits_agree), cmocka_unit_test(test_template), cmocka_unit_test(test_names),
         cmocka_unit_test(test_reals),
     };

@@ -128,7 +128,7 @@ def batches(folder):
     if not (folder / "batches.json").exists():
         return None
     result = json.loads((folder / "batches.json").read_text())
-    rows = [short(c) + [c["planned_batch"], (c.get("max_batch") or {}).get("train", "–"), "yes" if c["certified"] else "**no**", c["outcome"],
+    rows = [short(c) + [c["planned_batch"], (c.get("max_batch") or {}).get("train", "–"), "**no**" if not c["certified"] else "limit" if c.get("limited_by") == "max_batch" else "yes", c["outcome"],
                         c.get("probes", {}).get("boundary", "–")] for c in result["cells"]]
     spent = result["time"]
     rest = f"{100 * spent['overhead_ns'] / spent['wall_ns']:.1f} %" if spent.get("wall_ns") and spent.get("overhead_ns") is not None else "unknown"

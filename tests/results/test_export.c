@@ -299,6 +299,14 @@ static void test_numbers(void **state)
     }
     fm_put_interval(&t, &(struct fm_interval){ .point_known = true, .interval_known = true, .point = 20, .lo = 19.5, .hi = 20.25 });
     check_text(&t, "20.00 ± 0.50");
+    static const struct { int64_t bytes; const char *text; } sizes[] = {
+        { -1, "–" }, { 0, "0 bytes" }, { 1023, "1023 bytes" }, { 1536, "1.5 KiB" }, { 4 << 20, "4.0 MiB" }, { (1 << 30) - 1, "1024.0 MiB" },
+        { 1 << 30, "1.000 GiB" }, { INT64_C(80) << 30, "80.000 GiB" },
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        fm_put_size(&t, sizes[i].bytes);
+        check_text(&t, sizes[i].text);
+    }
     fm_put_gib_range(&t, 1 << 30, (1 << 30) + 1);
     check_text(&t, "1.000");
     fm_put_gib_range(&t, 1 << 29, 1 << 30);

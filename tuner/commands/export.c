@@ -158,6 +158,7 @@ static fm_status export_choice(const struct fm_options *o, const struct fm_expor
         FM_TRY(print(&text, err));
     }
     if (o->into || (!fm_export_has_comments(format) && !o->template)) log_notes(choice, entries);
+    else if (o->template && choice->note) fm_log(FM_LOG_INFO, "%s", choice->note);
 out:
     fm_buf_release(&text);
     fm_free(entries);
