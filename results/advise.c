@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "probes/measure/knee.h"
 #include "results/json.h"
 #include "tuner/base/memory.h"
 
@@ -308,7 +309,7 @@ static double enough_speed(const struct fm_advise_query *q, const struct candida
             if (!pass && distance(q, a) < least) least = distance(q, a);
             else if (pass && distance(q, a) == least && a->samples_per_s > best) best = a->samples_per_s;
         }
-    return best > 0 ? FM_KNEE_SHARE * best : INFINITY;
+    return best > 0 ? (1 - FM_KNEE_TOLERANCE) * best : INFINITY;
 }
 
 /* the best of those that are eligible, leaving out cells that train alike (NULL: none) */

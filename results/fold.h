@@ -11,7 +11,7 @@
  *   peak     of a point, device bytes: the larger of training's and validation's measured reserved bytes. Where the cell's
  *            validation was not run at that batch, training's is a lower bound, and the peak at its nearest larger batch
  *            with validation is the upper one; without either the peak is not known.
- *   knee     the smallest batch whose samples/s is within 5 % of the cell's best
+ *   knee     the smallest batch whose samples/s is within 5 % of the cell's best (probes/measure/knee.h)
  *   fronts   and ranks: results/pareto.h
  *   relative_speed  samples/s at the knee over that of rank 1 among the cells of the unchanged model (same device, workload
  *            and settings), or of its own model_id if there are none
@@ -27,7 +27,6 @@
 #include "results/pareto.h"
 
 #define FM_NO_POINT SIZE_MAX
-#define FM_KNEE_SHARE 0.95
 
 struct fm_result_memory {
     bool known;                 /* there is such an object; each figure may still be -1 */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "probes/measure/knee.h"
 #include "results/json.h"
 #include "tuner/base/memory.h"
 
@@ -210,18 +211,23 @@ static int by_batch(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void set_knee(struct fm_result *result, struct fm_result_cell *cell)
+static fm_status set_knee(struct fm_result *result, struct fm_result_cell *cell, struct fm_err *err)
 {
     double best = 0;
+    struct fm_knee_point *curve = fm_calloc(cell->points, sizeof *curve);
+    if (!curve) return FM_FAIL(err, FM_NOMEM, "no memory for a curve of %zu points", cell->points);
     for (size_t i = 0; i < cell->points; i++) {
-        double rate = result->points[cell->first_point + i].samples_per_s.point;
-        if (rate <= best) continue;
-        best = rate;
+        const struct fm_result_point *p = &result->points[cell->first_point + i];
+        curve[i] = (struct fm_knee_point){ .batch = p->batch, .samples_per_s = p->samples_per_s.point };
+        if (p->samples_per_s.point <= best) continue;
+        best = p->samples_per_s.point;
         cell->best = cell->first_point + i;
     }
-    for (size_t i = cell->points; i-- > 0;)
-        if (result->points[cell->first_point + i].samples_per_s.point >= FM_KNEE_SHARE * best)
-            cell->knee = cell->first_point + i;
+    int64_t knee = fm_knee(curve, cell->points, FM_KNEE_TOLERANCE);
+    for (size_t i = 0; i < cell->points; i++)
+        if (curve[i].batch == knee) cell->knee = cell->first_point + i;
+    fm_free(curve);
+    return FM_OK;
 }
 
 static fm_status add_points(struct fm_result *result, size_t cell, uint64_t seed, struct fm_err *err)
@@ -236,8 +242,7 @@ static fm_status add_points(struct fm_result *result, size_t cell, uint64_t seed
         if (status != FM_OK) return FM_FAIL(err, status, "cell %s: %s", owner->id, cause.text);
     }
     if (owner->points) qsort(result->points + owner->first_point, owner->points, sizeof *result->points, by_batch);
-    set_knee(result, owner);
-    return FM_OK;
+    return set_knee(result, owner, err);
 }
 
 /* ---- fronts and ranks ---- */

@@ -1,6 +1,7 @@
 #include "tests/campaign/support_fake_worker.h"
 
 #include "tuner/base/buf.h"
+#include "tuner/base/rng.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,8 +48,8 @@ static bool read_whole(const char *name, void *data, size_t bytes)
     return good;
 }
 
-/* one more entry; how many of that kind there are now, the learning check apart */
-static int64_t log_request(void)
+/* one more entry; how many of that kind there are now, the learning check apart, and how many of them at that batch */
+static int64_t log_request(int64_t *of_batch)
 {
     static struct fm_fake_entry entry[4096];
     char path[500];
@@ -58,8 +59,12 @@ static int64_t log_request(void)
     if (fd < 0 || write(fd, &now, sizeof now) != (ssize_t)sizeof now || lseek(fd, 0, SEEK_SET) != 0) _exit(93);
     ssize_t got = read(fd, entry, sizeof entry);
     int64_t count = 0;
-    for (size_t i = 0; got > 0 && i < (size_t)got / sizeof now; i++)
-        count += entry[i].kind == now.kind && entry[i].learn == now.learn;
+    *of_batch = 0;
+    for (size_t i = 0; got > 0 && i < (size_t)got / sizeof now; i++) {
+        bool alike = entry[i].kind == now.kind && entry[i].learn == now.learn;
+        count += alike;
+        *of_batch += alike && entry[i].batch == now.batch;
+    }
     (void)close(fd);
     return count;
 }
@@ -131,7 +136,14 @@ static void answer_workspaces(void)
     reply.answers = request.keys;
 }
 
-static void measure(void)
+static int64_t noisy(int64_t ns, int64_t nth_of_batch)
+{
+    if (!script.noise_percent) return ns;
+    uint64_t drawn = fm_rng_u64(script.noise_seed, (uint64_t)request.batch, (uint64_t)nth_of_batch);
+    return ns + ns / 100 * (int64_t)(drawn % (uint64_t)(script.noise_percent + 1));
+}
+
+static void measure(int64_t nth_of_batch)
 {
     int64_t accumulate = strtoll(fm_pairs_get(&request.cell.strategies, "accumulate"), NULL, 10);
     reply.train.known = true;
@@ -142,7 +154,7 @@ static void measure(void)
     if (!request.measured_max || (reply.outcome != FM_OUTCOME_ok && reply.outcome != FM_OUTCOME_nonfinite)) return;
     reply.train.step_count = 5;
     for (int i = 0; i < 5; i++)
-        reply.train.step_ns[i] = script.step_fixed_ns + script.step_sample_ns * request.batch * accumulate;
+        reply.train.step_ns[i] = noisy(script.step_fixed_ns + script.step_sample_ns * request.batch * accumulate, nth_of_batch);
 }
 
 static bool acts_here(int64_t nth)
@@ -154,7 +166,7 @@ static bool acts_here(int64_t nth)
     return script.act_batch ? request.batch == script.act_batch : script.act_special;
 }
 
-static void answer_probe(int64_t nth)
+static void answer_probe(int64_t nth, int64_t nth_of_batch)
 {
     reply.program = request.program;
     reply.setup_ns = 1000;
@@ -165,13 +177,13 @@ static void answer_probe(int64_t nth)
     if (!fm_fake_fits(&script, &request.cell, request.batch, request.val_batch)) {
         fail_with(FM_OUTCOME_oom_device, "scripted");
         reply.at_bytes = 1;
-        measure();
+        measure(nth_of_batch);
         bool train = train_fits(&script, &request.cell, request.batch);
         reply.val.known = train && request.val_batch;
         reply.failed_in_val = reply.val.known && script.val_fits_batch && request.val_batch > script.val_fits_batch;
         return;
     }
-    measure();
+    measure(nth_of_batch);
 }
 
 void fm_fake_worker(const char *name)
@@ -184,13 +196,13 @@ void fm_fake_worker(const char *name)
     for (;;) {
         read_request();
         if (!read_whole("script", &script, sizeof script)) _exit(94);
-        int64_t nth = log_request();
+        int64_t nth_of_batch, nth = log_request(&nth_of_batch);
         fm_reply_init(&reply);
         reply.id = request.id;
         reply.kind = request.kind;
         if (request.kind == FM_REQUEST_INVENTORY) answer_inventory();
         if (request.kind == FM_REQUEST_WORKSPACES) answer_workspaces();
-        if (request.kind == FM_REQUEST_PROBE) answer_probe(nth);
+        if (request.kind == FM_REQUEST_PROBE) answer_probe(nth, nth_of_batch);
         fm_buf_clear(&out);
         if (fm_reply_write(&reply, &out, NULL) != FM_OK) _exit(91);
         say(fm_buf_text(&out), out.bytes);

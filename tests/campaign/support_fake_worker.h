@@ -33,7 +33,9 @@ struct fm_fake_script {
     bool act_special;               /* only in the special cells; without batch and probe: always */
     enum fm_fake_act question_act;  /* at questions about workspaces with a training batch of at least this */
     int64_t question_batch;
-    int64_t step_fixed_ns, step_sample_ns;      /* a step's time */
+    int64_t step_fixed_ns, step_sample_ns;      /* a step's time, */
+    int64_t noise_percent;          /* slower by up to this much, by batch and how often it was probed before */
+    uint64_t noise_seed;
     bool unlearned;                 /* the loss of the learning check rises */
     enum fm_fake_act learn_act;
 };

@@ -1,5 +1,4 @@
 /* The search against closed-form costs, stepped and non-monotone ones among them, and against Lightning. */
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -446,18 +445,6 @@ static void test_ladder(void **state)
     assert_int_equal(b[30], FM_SEARCH_BATCH_LIMIT);
 }
 
-static void test_knee(void **state)
-{
-    const struct fm_knee_point saturating[] = { { 16, 100 }, { 1, 40 }, { 4, 94.9 }, { 8, 95 }, { 2, 70 }, { 32, 96 } };
-    const struct fm_knee_point unknown[] = { { 1, NAN }, { 2, 0 } };
-    (void)state;
-    assert_int_equal(fm_knee(saturating, 6, FM_KNEE_TOLERANCE), 8);
-    assert_int_equal(fm_knee(saturating, 6, 0), 16);
-    assert_int_equal(fm_knee(saturating + 1, 1, FM_KNEE_TOLERANCE), 1);
-    assert_int_equal(fm_knee(unknown, 2, FM_KNEE_TOLERANCE), 0);
-    assert_int_equal(fm_knee(NULL, 0, FM_KNEE_TOLERANCE), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,7 +459,6 @@ int main(void)
         cmocka_unit_test(test_notes),
         cmocka_unit_test(test_bad_arguments),
         cmocka_unit_test(test_ladder),
-        cmocka_unit_test(test_knee),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

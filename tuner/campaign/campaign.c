@@ -134,6 +134,7 @@ static fm_status search_cell(struct fm_campaign *c, size_t index, struct fm_err 
     s->planned_gap = plan.misfit_below > 0;
     if (c->config.search == FM_SEARCH_PLAN) config.planned_batch = plan.max_batch;
     status = fm_search_init(&s->search, &config, err);
+    s->begun = status == FM_OK;
     if (status == FM_OK) status = search_batches(c, index, &s->search, 0, err);
     if (status == FM_OK && !s->skipped) status = fm_campaign_search_on(c, index, err);
     struct fm_search_result r;
@@ -164,7 +165,7 @@ static bool has_reason(const struct fm_search_result *r)
 static const char *reason_of(const struct fm_cell_state *s, const struct fm_verdict *v)
 {
     if (s->early != FM_OUTCOME_ok) return s->reason;
-    if (v->train.state == FM_SEARCH_RUNNING) return "time budget";
+    if (v->train.state == FM_SEARCH_RUNNING || (v->val_searched && v->val.state == FM_SEARCH_RUNNING)) return FM_NO_TIME;
     if (has_reason(&v->train) || (v->val_searched && has_reason(&v->val))) return s->reason;
     if (v->train.disturbed || v->val.disturbed) return "the device had no room although the limit had: what others hold of it grew";
     return v->train.flaky || v->val.flaky ? "a batch fitted once and once did not: it counts as one that does not fit" : "";
@@ -189,6 +190,17 @@ fm_status fm_campaign_put_verdict(struct fm_campaign *c, size_t index, struct fm
     return fm_campaign_put(c, fm_record_verdict(&v), err);
 }
 
+/* no time to end the search: what is known to fit is a lower bound, and told as one that is not certified */
+static fm_status put_unfinished(struct fm_campaign *c, size_t index, struct fm_err *err)
+{
+    const struct fm_cell_state *s = &c->state[index];
+    struct fm_search_result r = { .fits_batch = FM_SEARCH_UNKNOWN };
+    if (s->begun) fm_search_result(&s->search, &r);
+    if (!s->begun || r.outcome == FM_SEARCH_UNTESTED) return fm_campaign_skip(c, index, fm_role_name[FM_ROLE_BOUNDARY], FM_NO_TIME, err);
+    fm_status status = r.fits_batch > 0 ? fm_campaign_put_verdict(c, index, err) : FM_OK;
+    return status == FM_OK ? fm_campaign_skip(c, index, FM_UNCERTIFIED, FM_NO_TIME, err) : status;
+}
+
 static fm_status boundaries(struct fm_campaign *c, struct fm_err *err)
 {
     fm_status status = FM_OK;
@@ -199,9 +211,7 @@ static fm_status boundaries(struct fm_campaign *c, struct fm_err *err)
             status = fm_campaign_put(c, fm_record_cell(c->config.session, &c->config.cell[i], c->config.reproduce[i], err), err);
         c->state[i].recorded = true;
         if (status == FM_OK) status = search_cell(c, i, err);
-        if (status == FM_OK)
-            status = c->state[i].searched ? fm_campaign_put_verdict(c, i, err)
-                                          : fm_campaign_skip(c, i, fm_role_name[FM_ROLE_BOUNDARY], "time budget", err);
+        if (status == FM_OK) status = c->state[i].searched ? fm_campaign_put_verdict(c, i, err) : put_unfinished(c, i, err);
     }
     return status;
 }

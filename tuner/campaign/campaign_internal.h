@@ -5,6 +5,9 @@
 #include "tuner/campaign/campaign.h"
 
 #define FM_REASON_BYTES 240
+/* of records of what was left out */
+#define FM_NO_TIME "time budget"
+#define FM_UNCERTIFIED "boundary not certified"
 
 enum fm_role { FM_ROLE_BOUNDARY, FM_ROLE_LADDER, FM_ROLE_REPLICATE, FM_ROLE_COUNT };
 extern const char *const fm_role_name[FM_ROLE_COUNT];
@@ -29,6 +32,7 @@ struct fm_cell_state {
     uint64_t id, train_id;
     size_t leader;                  /* first cell with this train_id: throughput is measured there */
     bool recorded, searched, skipped;
+    bool begun;                     /* `search` is: what it knows may be told, though it did not end */
     struct fm_search search, val_search;
     bool val_searched, mistrusted;
     bool learn_checked;             /* also by an earlier run of this campaign */

@@ -1,5 +1,7 @@
 #include "tuner/campaign/campaign_internal.h"
 
+#include "probes/measure/knee.h"
+#include "tuner/base/buf.h"
 #include "tuner/base/memory.h"
 #include "tuner/campaign/record.h"
 #include "tuner/search/ladder.h"
@@ -9,7 +11,6 @@
 
 #define LEARN_STEPS 20
 #define LEARN_TRIES 2               /* an answer that says nothing is asked for once more */
-#define POINTS_MAX (FM_SEARCH_CAPACITY + FM_LADDER_CAPACITY)
 
 /* ---- the throughput curve ---- */
 
@@ -17,7 +18,7 @@
 static int64_t top_batch(const struct fm_cell_state *s)
 {
     struct fm_search_result r;
-    if (!s->searched || s->early != FM_OUTCOME_ok) return 0;
+    if (!s->begun || s->early != FM_OUTCOME_ok) return 0;
     fm_search_result(&s->search, &r);
     int64_t batch = r.state == FM_SEARCH_CERTIFIED ? r.max_batch : r.fits_batch;
     return batch > 0 ? batch : 0;
@@ -32,29 +33,84 @@ static int64_t shared_top(const struct fm_campaign *c, size_t leader)
     return top;
 }
 
+/* for each cell of this training that has a figure */
+static fm_status skip_all(struct fm_campaign *c, size_t leader, const char *what, const char *reason, struct fm_err *err)
+{
+    fm_status status = FM_OK;
+    for (size_t i = leader; i < c->config.cells && status == FM_OK; i++)
+        if (c->state[i].leader == leader && top_batch(&c->state[i])) status = fm_campaign_skip(c, i, what, reason, err);
+    return status;
+}
+
 /* a misfit of the ladder or a replication: what does it mean for the cells of this training? */
 static fm_status heed(struct fm_campaign *c, size_t leader, struct fm_err *err)
 {
     fm_status status = FM_OK;
-    for (size_t i = leader; i < c->config.cells && status == FM_OK; i++)
-        if (c->state[i].leader == leader && c->state[i].searched && c->state[i].early == FM_OUTCOME_ok)
-            status = fm_campaign_search_on(c, i, err);
+    for (size_t i = leader; i < c->config.cells && status == FM_OK; i++) {
+        struct fm_cell_state *s = &c->state[i];
+        if (s->leader != leader || !s->searched || s->early != FM_OUTCOME_ok) continue;
+        bool before = s->skipped;
+        status = fm_campaign_search_on(c, i, err);
+        if (status == FM_OK && s->skipped && !before) status = fm_campaign_skip(c, i, FM_UNCERTIFIED, FM_NO_TIME, err);
+    }
     return status;
 }
 
-/* one timed launch, unless it was made already; of the ladder with validation, so that the memory of each point is known */
-static fm_status time_point(struct fm_campaign *c, size_t leader, int64_t batch, enum fm_role role, uint32_t launch, struct fm_err *err)
+/* of the ladder with validation, so that the memory of each point is known */
+static struct fm_probe point_probe(const struct fm_campaign *c, size_t leader, int64_t batch, enum fm_role role, uint32_t launch)
 {
     struct fm_probe p = { .cell = leader, .batch = batch, .role = role, .launch = launch, .timed = true };
-    struct fm_shown shown;
     if (role == FM_ROLE_LADDER) p.val_batch = fm_cell_val_batch(&c->config.cell[leader], batch);
-    if (fm_shown_timed(c, c->state[leader].train_id, batch, launch)) return FM_OK;
-    if (fm_shown_find(c, c->state[leader].id, batch, p.val_batch, launch)) return FM_OK;    /* it ran and gave no time */
-    if (!fm_campaign_has_time(c)) return fm_campaign_skip(c, leader, fm_role_name[role], "time budget", err);
+    return p;
+}
+
+/* was it made already, be it that it ran and gave no time? */
+static bool is_made(const struct fm_campaign *c, const struct fm_probe *p)
+{
+    const struct fm_cell_state *s = &c->state[p->cell];
+    return fm_shown_timed(c, s->train_id, p->batch, p->launch) || fm_shown_find(c, s->id, p->batch, p->val_batch, p->launch);
+}
+
+static fm_status time_point(struct fm_campaign *c, const struct fm_probe *p, struct fm_err *err)
+{
+    struct fm_shown shown;
     uint32_t before = c->totals.probes;
-    fm_status status = fm_campaign_execute(c, &p, &shown, err);
-    if (status == FM_OK && c->totals.probes == before) return fm_campaign_skip(c, leader, fm_role_name[role], shown.reason, err);
-    return status == FM_OK && shown.outcome == FM_OUTCOME_oom_device ? heed(c, leader, err) : status;
+    c->progress.stage = fm_role_name[p->role];
+    fm_status status = fm_campaign_execute(c, p, &shown, err);
+    if (status == FM_OK && c->totals.probes == before) return skip_all(c, p->cell, fm_role_name[p->role], shown.reason, err);
+    return status == FM_OK && shown.outcome == FM_OUTCOME_oom_device ? heed(c, p->cell, err) : status;
+}
+
+/* which of the ladder's batches, as far as they are of use to the cell, were left out? */
+static fm_status say_ladder(struct fm_campaign *c, size_t index, const int64_t *batch, size_t n, struct fm_err *err)
+{
+    struct fm_buf what = FM_BUF(1024);
+    for (size_t k = 0; k < n; k++) {
+        struct fm_probe p = point_probe(c, c->state[index].leader, batch[k], FM_ROLE_LADDER, 1);
+        if (batch[k] > top_batch(&c->state[index]) || is_made(c, &p)) continue;
+        fm_buf_printf(&what, "%s%lld", what.bytes ? ", " : "ladder at batch ", (long long)batch[k]);
+    }
+    fm_status status = fm_buf_ok(&what) ? FM_OK : FM_FAIL(err, FM_NOMEM, "what was left out");
+    if (status == FM_OK && what.bytes) status = fm_campaign_skip(c, index, fm_buf_text(&what), FM_NO_TIME, err);
+    fm_buf_release(&what);
+    return status;
+}
+
+static fm_status ladder(struct fm_campaign *c, size_t leader, struct fm_err *err)
+{
+    int64_t batch[FM_LADDER_CAPACITY];
+    size_t n = fm_ladder(shared_top(c, leader), NULL, 0, batch);
+    fm_status status = FM_OK;
+    bool cut = false;
+    for (size_t k = n; k-- > 0 && status == FM_OK;) {
+        struct fm_probe p = point_probe(c, leader, batch[k], FM_ROLE_LADDER, 1);
+        if (is_made(c, &p)) continue;
+        if (fm_campaign_has_time(c)) status = time_point(c, &p, err);
+        else cut = true;
+    }
+    for (size_t i = leader; i < c->config.cells && status == FM_OK && cut; i++)
+        if (c->state[i].leader == leader && top_batch(&c->state[i])) status = say_ladder(c, i, batch, n, err);
+    return status;
 }
 
 fm_status fm_campaign_ladders(struct fm_campaign *c, struct fm_err *err)
@@ -62,41 +118,137 @@ fm_status fm_campaign_ladders(struct fm_campaign *c, struct fm_err *err)
     fm_status status = FM_OK;
     for (size_t i = 0; i < c->config.cells && status == FM_OK; i++) {
         if (fm_campaign_cancelled(c)) return FM_FAIL(err, FM_INTERRUPTED, "interrupted");
-        int64_t batch[FM_LADDER_CAPACITY];
-        size_t n = c->state[i].leader == i ? fm_ladder(shared_top(c, i), NULL, 0, batch) : 0;
-        for (size_t k = n; k-- > 0 && status == FM_OK;) {
-            c->progress.stage = fm_role_name[FM_ROLE_LADDER];
-            status = time_point(c, i, batch[k], FM_ROLE_LADDER, 1, err);
-        }
+        if (c->state[i].leader == i) status = ladder(c, i, err);
     }
     return status;
 }
 
-static int64_t knee_of(const struct fm_campaign *c, size_t leader)
+/* ---- replications ---- */
+
+static bool is_point(const struct fm_shown *s, uint64_t train_id)
 {
-    struct fm_knee_point point[POINTS_MAX];
-    size_t n = 0;
-    for (size_t i = 0; i < c->shown_count && n < POINTS_MAX; i++) {
-        const struct fm_shown *s = &c->shown[i];
-        if (s->train_id == c->state[leader].train_id && s->launch == 1 && isfinite(s->samples_per_s))
-            point[n++] = (struct fm_knee_point){ .batch = s->batch, .samples_per_s = s->samples_per_s };
-    }
-    return fm_knee(point, n, FM_KNEE_TOLERANCE);
+    return s->train_id == train_id && s->outcome == FM_OUTCOME_ok && isfinite(s->samples_per_s);
 }
 
-/* launch by launch over all cells, so that a drift of the machine meets all alike */
+/* did the cell's own probe of this batch not fit? A validation that is searched alone may, next to one that does. */
+static bool misfits(const struct fm_campaign *c, uint64_t id, int64_t batch)
+{
+    for (size_t i = 0; i < c->shown_count; i++) {
+        const struct fm_shown *s = &c->shown[i];
+        if (s->cell_id != id || s->batch != batch || s->outcome != FM_OUTCOME_oom_device) continue;
+        bool smaller = false;
+        for (size_t k = 0; k < c->shown_count && s->failed_in_val; k++) {
+            const struct fm_shown *o = &c->shown[k];
+            smaller = smaller || (o->cell_id == id && o->batch == batch && o->outcome == FM_OUTCOME_ok && o->val_batch > 0 &&
+                                  o->val_batch < s->val_batch);
+        }
+        if (!smaller) return true;
+    }
+    return false;
+}
+
+/* The knee of a cell as the results show it: over the medians of launches, among the batches that it may claim
+ * (results/fold.h). 0: nothing was timed. */
+static fm_status knee_of(const struct fm_campaign *c, size_t index, int64_t *knee, struct fm_err *err)
+{
+    const struct fm_cell_state *s = &c->state[index];
+    struct fm_knee_point *point = fm_calloc(c->shown_count, sizeof *point);
+    double *rate = fm_calloc(c->shown_count, sizeof *rate);
+    size_t points = 0;
+    for (size_t i = 0; i < c->shown_count && point && rate; i++) {
+        int64_t batch = c->shown[i].batch;
+        size_t rates = 0;
+        bool said = !is_point(&c->shown[i], s->train_id) || batch > top_batch(s) || misfits(c, s->id, batch);
+        for (size_t k = 0; k < points && !said; k++) said = point[k].batch == batch;
+        if (said) continue;
+        for (size_t k = i; k < c->shown_count; k++)
+            if (c->shown[k].batch == batch && is_point(&c->shown[k], s->train_id)) rate[rates++] = c->shown[k].samples_per_s;
+        point[points++] = (struct fm_knee_point){ .batch = batch, .samples_per_s = fm_rate_of_launches(rate, rates) };
+    }
+    if (point && rate) *knee = fm_knee(point, points, FM_KNEE_TOLERANCE);
+    fm_status status = point && rate ? FM_OK : FM_FAIL(err, FM_NOMEM, "a curve of %zu probes", c->shown_count);
+    fm_free(rate);
+    fm_free(point);
+    return status;
+}
+
+/* the batches whose figures the results show of a cell: its knee, its largest; 0: none, or the same */
+static fm_status figures_of(const struct fm_campaign *c, size_t index, int64_t batch[2], struct fm_err *err)
+{
+    batch[0] = 0;
+    batch[1] = top_batch(&c->state[index]);
+    fm_status status = batch[1] ? knee_of(c, index, &batch[0], err) : FM_OK;
+    if (batch[0] == batch[1]) batch[0] = 0;
+    return status;
+}
+
+/* launches of this training at this batch that gave a time */
+static uint32_t launches_of(const struct fm_campaign *c, size_t leader, int64_t batch)
+{
+    uint32_t count = 0;
+    for (uint32_t launch = 1; launch <= c->config.launches + 1; launch++)
+        count += fm_shown_timed(c, c->state[leader].train_id, batch, launch);
+    return count;
+}
+
+/* the next one to make: one that gave no time is made up for, once. 0: there is none */
+static uint32_t next_launch(const struct fm_campaign *c, size_t leader, int64_t batch)
+{
+    for (uint32_t launch = 1; launch <= c->config.launches + 1; launch++) {
+        struct fm_probe p = point_probe(c, leader, batch, FM_ROLE_REPLICATE, launch);
+        if (!is_made(c, &p)) return launch;
+    }
+    return 0;
+}
+
+/* One pass, launch by launch over all cells, so that a drift of the machine meets all alike. What a launch shows may move a
+ * knee, so figures are chosen anew each time. */
+static fm_status replicate(struct fm_campaign *c, bool *ran, struct fm_err *err)
+{
+    fm_status status = FM_OK;
+    for (uint32_t want = 1; want <= c->config.launches; want++) {
+        for (size_t i = 0; i < c->config.cells; i++) {
+            int64_t batch[2];
+            size_t leader = c->state[i].leader;
+            FM_TRY(figures_of(c, i, batch, err));
+            for (int k = 0; k < 2; k++) {
+                uint32_t launch = batch[k] && launches_of(c, leader, batch[k]) < want ? next_launch(c, leader, batch[k]) : 0;
+                if (!launch || !fm_campaign_has_time(c)) continue;
+                uint32_t before = c->totals.probes;
+                struct fm_probe p = point_probe(c, leader, batch[k], FM_ROLE_REPLICATE, launch);
+                FM_TRY(time_point(c, &p, err));
+                *ran = *ran || c->totals.probes != before;
+            }
+        }
+    }
+out:
+    return status;
+}
+
+static fm_status say_replications(struct fm_campaign *c, size_t index, struct fm_err *err)
+{
+    int64_t batch[2];
+    size_t leader = c->state[index].leader;
+    fm_status status = figures_of(c, index, batch, err);
+    for (int k = 0; k < 2 && status == FM_OK; k++) {
+        char what[64];
+        if (!batch[k] || launches_of(c, leader, batch[k]) >= c->config.launches || !next_launch(c, leader, batch[k])) continue;
+        (void)snprintf(what, sizeof what, "replications of batch %lld", (long long)batch[k]);
+        status = fm_campaign_skip(c, index, what, FM_NO_TIME, err);
+    }
+    return status;
+}
+
+/* Until the knee and the largest batch of each cell have their launches. Each pass makes launches that were not made, of
+ * which there are finitely many. */
 fm_status fm_campaign_replications(struct fm_campaign *c, struct fm_err *err)
 {
     fm_status status = FM_OK;
-    for (uint32_t launch = 2; launch <= c->config.launches; launch++) {
-        for (size_t i = 0; i < c->config.cells && status == FM_OK; i++) {
-            if (fm_campaign_cancelled(c)) return FM_FAIL(err, FM_INTERRUPTED, "interrupted");
-            int64_t top = c->state[i].leader == i ? shared_top(c, i) : 0, knee = top ? knee_of(c, i) : 0;
-            c->progress.stage = fm_role_name[FM_ROLE_REPLICATE];
-            if (knee) status = time_point(c, i, knee, FM_ROLE_REPLICATE, launch, err);
-            if (status == FM_OK && top && top != knee) status = time_point(c, i, top, FM_ROLE_REPLICATE, launch, err);
-        }
+    for (bool ran = true; ran && status == FM_OK;) {
+        ran = false;
+        status = replicate(c, &ran, err);
     }
+    for (size_t i = 0; i < c->config.cells && status == FM_OK && c->out_of_time; i++) status = say_replications(c, i, err);
     return status;
 }
 
@@ -144,8 +296,8 @@ static fm_status learn_cell(struct fm_campaign *c, size_t leader, struct fm_err 
     struct fm_err why = { 0 };
     fm_status status = fm_session_plan(c->config.session, &c->config.cell[leader], batch, &planned, &why);
     if (status != FM_OK && fm_campaign_plan_outcome(c, status) == FM_OUTCOME_COUNT) return FM_FAIL(err, status, "%s", why.text);
-    if (status != FM_OK) return fm_campaign_skip(c, leader, "learning check", why.text, err);
-    if (!planned.plan.fits) return fm_campaign_skip(c, leader, "learning check", "by the plan the learning check does not fit", err);
+    if (status != FM_OK) return skip_all(c, leader, "learning check", why.text, err);
+    if (!planned.plan.fits) return skip_all(c, leader, "learning check", "by the plan the learning check does not fit", err);
     return ask_learning(c, leader, &planned, batch.train, err);
 }
 
@@ -155,7 +307,7 @@ fm_status fm_campaign_learning(struct fm_campaign *c, struct fm_err *err)
     for (size_t i = 0; i < c->config.cells && status == FM_OK && c->config.learn; i++) {
         if (c->state[i].leader != i || c->state[i].learn_checked || !shared_top(c, i)) continue;
         if (fm_campaign_cancelled(c)) return FM_FAIL(err, FM_INTERRUPTED, "interrupted");
-        status = fm_campaign_has_time(c) ? learn_cell(c, i, err) : fm_campaign_skip(c, i, "learning check", "time budget", err);
+        status = fm_campaign_has_time(c) ? learn_cell(c, i, err) : skip_all(c, i, "learning check", FM_NO_TIME, err);
     }
     return status;
 }

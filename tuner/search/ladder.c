@@ -1,6 +1,5 @@
 #include "tuner/search/ladder.h"
 
-#include <math.h>
 #include <stdbool.h>
 
 static bool contains(const int64_t *batches, size_t count, int64_t batch)
@@ -18,22 +17,4 @@ size_t fm_ladder(int64_t max_batch, const int64_t *measured, size_t measured_cou
         if (!contains(measured, measured_count, batch)) batches[count++] = batch;
     if (max_batch >= 1 && !contains(measured, measured_count, max_batch)) batches[count++] = max_batch;
     return count;
-}
-
-static bool is_measured(const struct fm_knee_point *point)
-{
-    return isfinite(point->samples_per_s) && point->samples_per_s > 0;
-}
-
-int64_t fm_knee(const struct fm_knee_point *points, size_t count, double tolerance)
-{
-    double best = 0;
-    for (size_t i = 0; i < count; i++)
-        if (is_measured(&points[i]) && points[i].samples_per_s > best) best = points[i].samples_per_s;
-    int64_t knee = 0;
-    for (size_t i = 0; i < count; i++)
-        if (is_measured(&points[i]) && points[i].samples_per_s >= (1 - tolerance) * best
-            && (!knee || points[i].batch < knee))
-            knee = points[i].batch;
-    return knee;
 }
