@@ -60,6 +60,14 @@ FILLMARK_WORKER_DIR=$dir/empty wants 0 "$FILLMARK" plan --device v100-16g --prec
 says out.txt "sm_70 does not compute in bf16"
 FILLMARK_WORKER_DIR=$dir/empty wants 0 "$FILLMARK" plan --device t4 --precision tf32 "${small[@]}"
 says out.txt "sm_75 does not compute in tf32"
+# attention in one kernel is not for them either, at any batch
+for device in v100-16g t4 gtx1650; do
+    FILLMARK_WORKER_DIR=$dir/empty wants 0 "$FILLMARK" plan --device $device --workload segformer --attention flash --precision fp16
+    says out.txt "sdpa: flash attention needs compute capability 8.0; this is sm_7"
+    if grep 'at the peak' out.txt >/dev/null; then fail "flash attention was planned on $device"; fi
+done
+FILLMARK_WORKER_DIR=$dir/empty wants 0 "$FILLMARK" plan --device rtx4090 --workload segformer --attention flash --precision fp16
+says out.txt "at the peak"
 
 worker=$(dirname "$FILLMARK")/fillmark-worker-spec
 [ -x "$worker" ] || { echo "the rest is skipped: built without cuDNN"; exit 0; }

@@ -63,6 +63,11 @@ fm_status fm_absent_workspaces(const struct fm_program *p, const struct fm_gpu *
         if (!entry.key || fm_workspaces_find(table, entry.key)) continue;
         struct fm_problem problem = fm_program_problem(p, i);
         if (problem.kernel == FM_K_MATMUL) fm_pytorch_product(&problem, gpu->capability, &entry.candidates);
+        if (problem.kernel == FM_K_SDPA || problem.kernel == FM_K_SDPA_BWD) {
+            struct fm_err why = { 0 };
+            entry.unsupported = fm_pytorch_flash_check(gpu->capability, &why) != FM_OK;
+            (void)snprintf(entry.reason, sizeof entry.reason, "%.*s", (int)sizeof entry.reason - 1, why.text);
+        }
         fm_status status = fm_workspaces_add(table, &entry, err);
         if (status != FM_OK) return status;
     }

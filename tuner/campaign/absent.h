@@ -17,7 +17,8 @@ void fm_absent_answered(struct fm_session *session, const struct fm_reply *inven
 /* FM_UNSUPPORTED: the table says that the device has no such type; known without cuDNN */
 fm_status fm_absent_can_train(const struct fm_gpu *gpu, const struct fm_cell *cell, struct fm_err *err) FM_MUST_USE;
 
-/* What is known of a program's workspaces without cuDNN: those of products (rule 46), and none for convolutions. Adds the
+/* What is known of a program's workspaces without cuDNN: those of products (rule 46), and none for convolutions; and on
+ * which GPUs attention in one kernel is unsupported. Adds the
  * problems that the table has not. */
 fm_status fm_absent_workspaces(const struct fm_program *program, const struct fm_gpu *gpu, struct fm_workspaces *table,
                                struct fm_err *err) FM_MUST_USE;

@@ -83,6 +83,13 @@ static int64_t rounded(int64_t n, int64_t to)
     return (n + to - 1) / to * to;
 }
 
+fm_status fm_pytorch_flash_check(int capability, struct fm_err *err)
+{
+    if (capability >= FM_FLASH_CAPABILITY_MIN) return FM_OK;
+    return FM_FAIL(err, FM_UNSUPPORTED, "flash attention needs compute capability %d.%d; this is sm_%d", FM_FLASH_CAPABILITY_MIN / 10,
+                   FM_FLASH_CAPABILITY_MIN % 10, capability);
+}
+
 int64_t fm_pytorch_flash_temporaries_bytes(const struct fm_problem *p)
 {
     const int64_t *q = p->operand[p->n_out + 1].size;

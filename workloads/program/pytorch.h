@@ -22,6 +22,10 @@ bool fm_pytorch_is_channels_last(const struct fm_operand *operand);
  * are not channels-last, but for fp16 in 2-D at some sizes. */
 bool fm_pytorch_is_depthwise(const struct fm_problem *problem);
 
+/* Attention in one kernel, PyTorch's flash kernel as cuDNN's engines, is for GPUs from this compute capability on: 8.0 (rule 22;
+ * cuDNN Graph API, "Fused Attention fprop / bprop"). Without it: FM_UNSUPPORTED, and why. */
+#define FM_FLASH_CAPABILITY_MIN 80
+fm_status fm_pytorch_flash_check(int capability, struct fm_err *err) FM_MUST_USE;
 /* What PyTorch's flash kernel holds besides its results while an SDPA_BWD runs: in fp32, a number a query and the sum of the
  * gradient of q, queries rounded up to 128 and channels to 32; blocks of 512 bytes. Not what is executed here. */
 int64_t fm_pytorch_flash_temporaries_bytes(const struct fm_problem *problem);

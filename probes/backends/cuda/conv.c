@@ -2,6 +2,7 @@
 
 #include "tuner/base/hash.h"
 #include "tuner/base/memory.h"
+#include "workloads/program/pytorch.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -209,9 +210,8 @@ static void look_through(struct build *b, const struct shape *s, fm_cudnn_descri
 static fm_status build_entry(struct fm_cuda_conv *v, const struct shape *s, bool only_asked, struct entry *e, struct fm_err *err)
 {
     struct build b = { .conv = v, .entry = e, .only_asked = only_asked };
-    if (s->attention && v->cuda->sm < FM_ATTENTION_CAPABILITY_MIN)
-        return FM_FAIL(err, FM_UNSUPPORTED, "flash attention needs compute capability 8.0; this is sm_%d", v->cuda->sm);
-    fm_status status = need_device(v, err);
+    fm_status status = s->attention ? fm_pytorch_flash_check(v->cuda->sm, err) : FM_OK;
+    if (status == FM_OK) status = need_device(v, err);
     if (status != FM_OK) return status;
     fm_cudnn_descriptor g = fm_cudnn_graph(&b, s);
     look_through(&b, s, g, FM_CUDNN_HEUR_INSTANT);

@@ -108,8 +108,7 @@ static fm_status attention_candidates(struct fm_backend *b, const struct fm_prob
                                       struct fm_err *err)
 {
     fm_status status = check_capability(b, err);
-    if (status == FM_OK && b->capability < FM_ATTENTION_CAPABILITY_MIN)
-        return FM_FAIL(err, FM_UNSUPPORTED, "flash attention needs compute capability 8.0; this is sm_%d", b->capability);
+    if (status == FM_OK) status = fm_pytorch_flash_check(b->capability, err);
     if (status == FM_OK && !b->device) status = fm_spec_device_open(b->description, &b->device, err);
     if (status == FM_OK) status = fm_spec_attention_candidates(b->device, problem, out, err);
     if (status != FM_OK || out->count) return status;
