@@ -393,7 +393,9 @@ static void unsupported_problems(void **state)
     static const struct { const char *words, *options, *part; } row[] = {
         { UNET " +precision=bf16", "idle=1,sm=75", "no engine for this bf16 convolution on sm_75" },
         { UNET " +precision=tf32", "idle=1,sm=75", "TF32 needs compute capability 8.0; this is sm_75" },
-        { UNET " +precision=fp16", "idle=1,cudnn=91200", "cuDNN 9.12.0 is wrong in half 3-D convolutions: install 9.16" },
+        { UNET " +precision=fp16", "idle=1,cudnn=91200", "cuDNN 9.12.0 computes 3-D convolutions in fp16 and bf16 wrongly: install 9.16 or later" },
+        { UNET " +precision=tf32", "idle=1,cudnn=91002", "cuDNN 9.10.2 computes 3-D convolutions in TF32 wrongly: install 9.16 or later" },
+        { UNET " +precision=tf32", "idle=1,cudnn=91501", "cuDNN 9.15.1 computes 3-D convolutions in TF32 wrongly: install 9.16 or later" },
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         struct fm_err err = { 0 };
@@ -404,10 +406,17 @@ static void unsupported_problems(void **state)
     struct fm_err err = { 0 };
     lower(UNET " +precision=fp16");
     assert_int_equal(probe("idle=1,cudnn=91500", INT64_MAX, &err), FM_OK);
-    /* TF32 engines are passed over where they are wrong */
-    lower(UNET " +precision=tf32");
-    assert_int_equal(probe("idle=1,cudnn=91400", INT64_MAX, &err), FM_OK);
+    /* where TF32 is wrong in 3-D, it is not in 2-D, and fp32 never is; nor before and after those versions */
+    lower(UNET);
+    assert_int_equal(probe("idle=1,cudnn=91002", INT64_MAX, &err), FM_OK);
     assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), 12);
+    lower(FORMER " +precision=tf32");
+    assert_int_equal(probe("idle=1,cudnn=91002", INT64_MAX, &err), FM_OK);
+    assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), 10);
+    lower(UNET " +precision=tf32");
+    assert_int_equal(probe("idle=1,cudnn=91001", INT64_MAX, &err), FM_OK);
+    assert_int_equal(probe("idle=1,cudnn=91600", INT64_MAX, &err), FM_OK);
+    assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), 10);
     assert_int_equal(probe("idle=1,cudnn=91900", INT64_MAX, &err), FM_OK);
     assert_int_equal(fm_fake_size("libcudnn.so.9", "fake_cudnn_engine"), 10);
     /* and in fp32 everywhere */

@@ -96,6 +96,13 @@ rm -rf out
 # what the library cannot do is unsupported, with the reason
 run idle=1,sm=75 --device cuda:0 --memory 100MiB --precision bf16
 says out.txt "no engine for this bf16 convolution on sm_75"
+rm -rf out
+
+# nor is what a cuDNN computes wrongly computed otherwise under the same name: the rest of the run is ranked without it
+run idle=1,cudnn=91002 --device cuda:0 --memory 100MiB --precision tf32,fp32
+says out.txt "cuDNN 9.10.2 computes 3-D convolutions in TF32 wrongly: install 9.16 or later"
+says "$dir/out/result.json" '"outcome":	"unsupported"'
+[ "$(grep -c '"rank":	[0-9]' "$dir/out/result.json")" = 1 ] || fail "a cell that cannot be computed was ranked"
 
 # no GPU, and devices that are not there
 FAKE_CUDA=devices=0

@@ -97,13 +97,17 @@ static fm_status need_device(struct fm_cuda_conv *v, struct fm_err *err)
     return v->device ? FM_OK : need_handle(v, err);
 }
 
+/* what it computes wrongly is not computed in another type under the same name */
 static fm_status check_version(const struct fm_cuda_conv *v, const struct shape *s, struct fm_err *err)
 {
     size_t version = v->cuda->lib.found[FM_CUDA_CUDNN].version;
     char text[24];
-    if (s->type == FM_CUDNN_FLOAT || !fm_cuda_conv_is_3d(s) || !fm_cudnn_wrong_half_conv3d(version)) return FM_OK;
+    bool half = s->type != FM_CUDNN_FLOAT;
+    if (!fm_cuda_conv_is_3d(s) || !(half ? fm_cudnn_wrong_half_conv3d(version) : s->attr->tf32 && fm_cudnn_wrong_tf32_conv3d(version)))
+        return FM_OK;
     fm_cudnn_version_text(version, text);
-    return FM_FAIL(err, FM_UNSUPPORTED, "cuDNN %s is wrong in half 3-D convolutions: install 9.16 or later", text);
+    return FM_FAIL(err, FM_UNSUPPORTED, "cuDNN %s computes 3-D convolutions in %s wrongly: install 9.16 or later", text,
+                   half ? "fp16 and bf16" : "TF32");
 }
 
 /* ---- engines ---- */
@@ -142,12 +146,11 @@ static int build_plan(struct fm_cuda_conv *v, struct config *c)
     return status;
 }
 
-static bool wanted(const struct fm_cuda_conv *v, const struct shape *s, uint32_t notes)
+static bool wanted(const struct shape *s, uint32_t notes)
 {
-    bool wrong_tf32 = s->type == FM_CUDNN_FLOAT && fm_cuda_conv_is_3d(s) && fm_cudnn_wrong_tf32_conv3d(v->cuda->lib.found[FM_CUDA_CUDNN].version);
     bool fp32 = s->type == FM_CUDNN_FLOAT && !s->attr->tf32;
     if (notes >> FM_CUDNN_NOTE_DOWN_CONVERT & 1) return false;
-    return !((fp32 || wrong_tf32) && notes >> FM_CUDNN_NOTE_TENSOR_CORE & 1);
+    return !(fp32 && notes >> FM_CUDNN_NOTE_TENSOR_CORE & 1);
 }
 
 /* keeps a configuration if it builds and needs less workspace than all before it, or is to be timed */
@@ -159,7 +162,7 @@ static void consider(struct build *b, const struct shape *s, fm_cudnn_descriptor
     int64_t engine = -1;
     uint32_t notes = 0;
     int64_t n = 0;
-    bool good = notes_of(&v->cuda->lib.cudnn, config, &engine, &notes) && wanted(v, s, notes);
+    bool good = notes_of(&v->cuda->lib.cudnn, config, &engine, &notes) && wanted(s, notes);
     if (good && b->only_asked && s->attention)
         good = v->cuda->lib.cudnn.get(config, FM_CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE, FM_CUDNN_TYPE_INT64, 1, &n, &c.workspace_bytes) == 0;
     else if (good) good = build_plan(v, &c) == 0;

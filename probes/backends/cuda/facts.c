@@ -169,7 +169,7 @@ static void look_at_versions(struct look *l)
         found(l, "install cuDNN 9.16 or later; until then such cells are unsupported here",
               "cuDNN %s computes 3-D convolutions in fp16 and bf16 wrongly", dnn);
     if (fm_cudnn_wrong_tf32_conv3d(library[FM_CUDA_CUDNN].version))
-        found(l, "install cuDNN 9.16 or later; until then they are computed in fp32", "cuDNN %s computes 3-D convolutions in TF32 wrongly", dnn);
+        found(l, "install cuDNN 9.16 or later; until then such cells are unsupported here", "cuDNN %s computes 3-D convolutions in TF32 wrongly", dnn);
     fm_cuda_software(&l->cuda->lib, driver, l->out);
 }
 
