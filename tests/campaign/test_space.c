@@ -15,22 +15,40 @@
 #define MAX_WORDS 64
 #define MEMORY INT64_C(123456789)
 
-/* `fillmark LINE`; asserts. Quotes are a shell's: the commands shall need none. */
+/* The words of a line as a shell has them: blanks between, '...' as it is, a backslash for one character. Anything else that
+ * means something to a shell must not be there. Returns how many. */
+static int words_of(const char *line, char *copy, char **word)
+{
+    int count = 0;
+    for (const char *at = line; *at;) {
+        if (*at == ' ') {
+            at++;
+            continue;
+        }
+        assert_true(count < MAX_WORDS);
+        word[count++] = copy;
+        for (bool quoted = false; *at && (quoted || *at != ' '); at++) {
+            if (*at == '\'') {
+                quoted = !quoted;
+                continue;
+            }
+            if (!quoted) assert_null(strchr("\"$`();&|<>*?~#[]{}!\n\t", *at));
+            if (!quoted && *at == '\\') assert_true(*++at != '\0');
+            *copy++ = *at;
+        }
+        *copy++ = '\0';
+    }
+    return count;
+}
+
+/* `fillmark LINE`; asserts */
 static void parse(const char *line, struct fm_options *out)
 {
     static char copy[8192];
-    char *word[MAX_WORDS] = { "fillmark" };
-    int count = 1;
+    char *word[MAX_WORDS + 1] = { "fillmark" };
     struct fm_err err = { 0 };
-    assert_null(strpbrk(line, "'\"\\$`();&|<>*?~#"));
-    (void)snprintf(copy, sizeof copy, "%s", line);
-    for (char *at = copy; at && *at;) {
-        char *blank = strchr(at, ' ');
-        if (blank) *blank++ = '\0';
-        assert_true(count < MAX_WORDS);
-        word[count++] = at;
-        at = blank;
-    }
+    assert_true(strlen(line) < sizeof copy / 2);
+    int count = 1 + words_of(line, copy, word + 1);
     if (fm_options_parse(count, word, out, &err) != FM_OK) fail_msg("%s: %s", line, err.text);
 }
 
@@ -48,6 +66,9 @@ static const char *const lines[] = {
     "run --workload segformer --set variant=b0,b1 --optimizer adamw,sgd --optimizer-form foreach,for-loop --accumulate 1,4",
     "run --workload segformer --checkpoint none,s1.b0+s2.b1 --loop plain --accounting dispatch --threads 2 --seed 7",
     "run --workload denseunet3d --precision bf16 --zero-grad none,keep",
+    "run --workload segformer --precision fp16 --attention math,flash --search binsearch --max-batch 64 --deadline 90s --launches 5 --poison --shared",
+    "plan --workload segformer --batch 3 --memory-format contiguous,channels_last --calibrate 'last night/$HOME/it'\\''s' --json --time-budget 4m",
+    "plan --workload segformer --max-batch none --launches 3 --only 0123,4,5,6,7,8,9,a,b,c,d,e,f,0,1,2,3 --out somewhere",
 };
 #define LINES (sizeof lines / sizeof lines[0])
 
@@ -104,6 +125,40 @@ static void the_whole_product_plain_first(void **state)
     }
 }
 
+/* all that decides what a cell does, how it is measured and planned; and where its output goes is not among it */
+static void same_choices(const struct fm_options *a, const struct fm_options *b)
+{
+    assert_int_equal(a->command, b->command);
+    assert_int_equal(a->search, b->search);
+    assert_int_equal(a->max_batch, b->max_batch);
+    assert_int_equal(a->batch, b->batch);
+    assert_int_equal(a->deadline_ns, b->deadline_ns);
+    assert_int_equal(a->launches, b->launches);
+    assert_int_equal(a->poison, b->poison);
+    assert_int_equal(a->shared, b->shared);
+    assert_int_equal(a->calibrate != NULL, b->calibrate != NULL);
+    if (b->calibrate) assert_string_equal(a->calibrate, b->calibrate);
+    assert_int_equal(a->device_file != NULL, b->device_file != NULL);
+    if (b->device_file) assert_string_equal(a->device_file, b->device_file);
+    assert_false(a->json || a->resume || a->out || a->only.count);
+    assert_int_equal(a->origin[FM_OPTION_TIME_BUDGET], FM_ORIGIN_DEFAULT);
+}
+
+/* each option of the table that was given, in its order, each once */
+static void in_the_order_of_the_table(void **state)
+{
+    (void)state;
+    struct fm_options o;
+    struct fm_space space;
+    parse("plan --launches 4 --poison --batch 3 --device cpu --precision bf16 --set levels=3 --workload denseunet3d --seed 9", &o);
+    build(&o, &space);
+    assert_int_equal(space.count, 1);
+    assert_string_equal(space.reproduce[0], "fillmark plan --workload denseunet3d --set levels=3 --precision bf16 --device cpu "
+                                            "--memory 123456789 --batch 3 --launches 4 --seed 9 --poison");
+    fm_space_release(&space);
+    fm_options_release(&o);
+}
+
 static void commands_reproduce(void **state)
 {
     (void)state;
@@ -124,6 +179,7 @@ static void commands_reproduce(void **state)
             assert_int_equal(alone.seed, o.seed);
             assert_int_equal(alone.threads, o.threads);
             assert_string_equal(alone.device.item[0], "cpu");
+            same_choices(&alone, &o);
             assert_string_equal(one.reproduce[0], space.reproduce[i]);
             fm_space_release(&one);
             fm_options_release(&alone);
@@ -189,6 +245,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_whole_product_plain_first),
         cmocka_unit_test(commands_reproduce),
+        cmocka_unit_test(in_the_order_of_the_table),
         cmocka_unit_test(only_chooses_by_the_beginning_of_ids),
         cmocka_unit_test(memory_runs_out),
     };

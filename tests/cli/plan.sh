@@ -64,11 +64,52 @@ says out.txt "planned, not run"
 again=$(sed -n 's/^ *[0-9a-f]\{8\}  fillmark \(plan .*\)/\1/p' out.txt | head -1)
 [ -n "$again" ] || { cat out.txt >&2; fail "how to plan it again is not said"; }
 eval "wants 0 \"\$FILLMARK\" $again"
+# and so do the others: the printed line plans that cell alone, with the same figures; from options and from a file
+cat >'my card.yaml' <<'END'
+sources: { lab: measured here }
+devices:
+  mine:
+    name: Card of mine
+    capability: [8.9, lab]
+    sms: [20, lab]
+    memory_gib: [10, lab]
+    bus_bits: [128, lab]
+    bandwidth_gbs: [300, lab]
+    boost_mhz: [2000, lab]
+    l2_kib: [4096, lab]
+    fp32_tflops: [10, lab]
+    fp16_tflops: [20, lab]
+    bf16_tflops: [20, lab]
+END
+again() {
+    wants 0 "$FILLMARK" plan "$@" --json
+    sed -n 's/.*"reproduce":[[:space:]]*"fillmark \(plan .*\)",*$/\1/p' out.txt >again.txt
+    [ -s again.txt ] || fail "how to plan it again is not said: $*"
+    figures out.txt >want.txt
+    while read -r -u 3 line; do
+        eval "wants 0 \"\$FILLMARK\" $line --json"
+        figures out.txt
+    done 3<again.txt >got.txt
+    cmp -s <(sort want.txt) <(sort got.txt) || { diff want.txt got.txt >&2; fail "planned otherwise again: $*"; }
+}
+# cell, batch, bytes: lines of result.json from each cell on
+figures() { grep -oE '"(id|train|val|batch|allocated_bytes|reserved_bytes|needed_bytes)":[[:space:]]*("[0-9a-f]{16}"|[0-9]+|null)' "$1" | tr -d '\n\t ' | sed 's/"id"/\n&/g; $s/$/\n/' | grep '"id"'; }
+again --device none --batch 3 "${light[@]}" --precision fp32,bf16
+says out.txt '"batch":	3'
+says again.txt "--batch 3"
+again --device mine --device-file 'my card.yaml' --max-batch 5 "${light[@]}" --precision fp16 --checkpoint none,blocks
+says again.txt "--device-file 'my card.yaml' "
+printf 'workload: segformer\nbatch: 2\naccounting: dispatch\nattention: flash\nprecision: bf16\nmemory-format: [channels_last]\n' >of.yaml
+again of.yaml --device none
+says again.txt "--batch 2"
+says again.txt "--attention flash"
 wants 2 "$FILLMARK" plan --device none "${light[@]}" --out plans
 says err.txt "holds a run already"
 printf 'workload: [segformer]\nout: of-the-run\n' >config.yaml
 wants 0 "$FILLMARK" plan config.yaml --device none --batch 1
 [ ! -e of-the-run ] || fail "a plan made the folder of a run"
+wants 0 "$FILLMARK" plan --resume --out plans --json
+cmp -s <(grep '"reproduce"' out.txt) <(grep '"reproduce"' printed.json) || fail "what is resumed is planned again otherwise"
 wants 0 "$FILLMARK" plan --resume --out plans --device none
 wants 0 "$FILLMARK" show workloads
 says out.txt "segformer"

@@ -90,6 +90,12 @@ static fm_status echo_option(const struct echo *e, const struct fm_option *o)
     return FM_OK;
 }
 
+fm_status fm_options_echo_one(const struct fm_options *options, enum fm_option_id id, fm_options_pair pair, void *context)
+{
+    const struct echo e = { options, pair, context };
+    return echo_option(&e, &fm_option_table[id]);
+}
+
 fm_status fm_options_echo(const struct fm_options *options, fm_options_pair pair, void *context)
 {
     const struct echo e = { options, pair, context };

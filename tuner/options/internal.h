@@ -66,6 +66,21 @@ fm_status fm_options_resolve_sets(const struct fm_givens *givens, struct fm_opti
 fm_status fm_options_check(const struct fm_givens *givens, const struct fm_options *options,
                            struct fm_err *err) FM_MUST_USE;
 
+/* One option as fm_options_echo() has it, whatever the command. */
+fm_status fm_options_echo_one(const struct fm_options *options, enum fm_option_id id, fm_options_pair pair, void *context) FM_MUST_USE;
+
+/* "fillmark run --workload segformer --set input=64x64 --precision bf16 --device cpu ...", in the table's order, each word as a
+ * shell reads it back: runs one cell of a command alone, or plans it where nothing was to run or nothing can. It has what the
+ * cell is where that is no default, and each option that was given and that decides what the cell computes or how that is
+ * planned or measured. NULL: memory. */
+struct fm_again {
+    const struct fm_options *options;
+    const struct fm_options *plain;     /* of the same command with nothing given; asked where a run is resumed */
+    const char *device;
+    int64_t memory_bytes;               /* the limit that holds; 0: none */
+};
+char *fm_again_command(const struct fm_again *again, const struct fm_cell *cell);
+
 void fm_texts_release(struct fm_texts *texts);
 bool fm_texts_add(struct fm_texts *texts, const char *text);
 bool fm_texts_has(const struct fm_texts *texts, const char *text);

@@ -2,10 +2,8 @@
 
 #include "tuner/base/hash.h"
 #include "tuner/base/memory.h"
-#include "tuner/base/text.h"
-#include "tuner/options/device_table.h"
+#include "tuner/options/internal.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,35 +91,31 @@ static int by_worth(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* "fillmark run --device cpu --workload segformer --set input=64x64 --precision bf16 ..."; plan, where nothing was to run or
- * nothing can */
-static char *reproduce_command(const struct fm_options *o, const char *device, int64_t memory_bytes, const struct fm_cell *cell)
+/* options of the same command where nothing is given */
+static fm_status plain_options(enum fm_command command, struct fm_options *out, struct fm_err *err)
 {
-    const struct fm_workload *w = cell->settings.workload;
-    struct fm_buf text = FM_BUF(4096);
-    bool plans = o->command == FM_COMMAND_PLAN || fm_device_is_planned_for(device) || strcmp(device, "none") == 0;
-    fm_buf_printf(&text, "fillmark %s --device %s --workload %s", plans ? "plan" : "run", device, w->name);
-    for (uint32_t i = 0; i < w->settings; i++)
-        if (strcmp(cell->settings.value[i].text, w->setting[i].text) != 0)
-            fm_buf_printf(&text, " --set %s=%s", w->setting[i].name, cell->settings.value[i].text);
-    for (int i = 0; i < FM_STRATEGY_COUNT; i++) {
-        const char *normal = fm_strategies[i]->text ? fm_strategies[i]->text : w->optimizer;
-        if (strcmp(cell->value[i], normal) == 0) continue;
-        fm_buf_puts(&text, " --");
-        for (const char *c = fm_strategies[i]->name; *c; c++) fm_buf_putc(&text, *c == '_' ? '-' : *c);
-        fm_buf_printf(&text, " %s", cell->value[i]);
+    char program[] = "fillmark", run[] = "run", plan[] = "plan";
+    char *words[] = { program, command == FM_COMMAND_PLAN ? plan : run };
+    return fm_options_parse(2, words, out, err);
+}
+
+static fm_status write_commands(const struct fm_again *of, struct fm_space *out, const struct list *list, struct fm_err *err)
+{
+    struct fm_options plain = { 0 };
+    struct fm_again again = *of;
+    bool resumed = false;
+    fm_status status = FM_OK;
+    for (int i = 0; i < FM_OPTION_COUNT; i++) resumed |= again.options->origin[i] == FM_ORIGIN_RECORD;
+    if (resumed) status = plain_options(again.options->command, &plain, err);
+    again.plain = &plain;
+    for (size_t i = 0; i < list->count && status == FM_OK; i++) {
+        out->cell[i] = list->item[i].cell;
+        out->reproduce[i] = fm_again_command(&again, &out->cell[i]);
+        out->count++;
+        if (!out->reproduce[i]) status = FM_FAIL(err, FM_NOMEM, "%zu cells", list->count);
     }
-    if (memory_bytes) {
-        char size[FM_BYTES_TEXT_BYTES];
-        fm_bytes_print(memory_bytes, size);
-        fm_buf_printf(&text, " --memory %s", size);
-    }
-    if (o->threads) fm_buf_printf(&text, " --threads %" PRId64, o->threads);
-    if (o->shared) fm_buf_puts(&text, " --shared");
-    fm_buf_printf(&text, " --seed %" PRId64, o->seed);
-    char *copy = fm_buf_ok(&text) ? fm_strdup(fm_buf_text(&text)) : NULL;
-    fm_buf_release(&text);
-    return copy;
+    if (resumed) fm_options_release(&plain);
+    return status;
 }
 
 fm_status fm_space_build(const struct fm_options *o, const char *device, int64_t memory_bytes, struct fm_space *out,
@@ -141,12 +135,8 @@ fm_status fm_space_build(const struct fm_options *o, const char *device, int64_t
         out->reproduce = fm_calloc(list.count, sizeof *out->reproduce);
         if (!out->cell || !out->reproduce) status = FM_FAIL(err, FM_NOMEM, "%zu cells", list.count);
     }
-    for (size_t i = 0; i < list.count && status == FM_OK; i++) {
-        out->cell[i] = list.item[i].cell;
-        out->reproduce[i] = reproduce_command(o, device, memory_bytes, &out->cell[i]);
-        out->count++;
-        if (!out->reproduce[i]) status = FM_FAIL(err, FM_NOMEM, "%zu cells", list.count);
-    }
+    const struct fm_again again = { .options = o, .device = device, .memory_bytes = memory_bytes };
+    if (status == FM_OK) status = write_commands(&again, out, &list, err);
     fm_free(list.item);
     if (status != FM_OK) fm_space_release(out);
     return status;

@@ -9,7 +9,7 @@
 
 struct fm_space {
     struct fm_cell *cell;
-    char **reproduce;               /* per cell: the command that runs it alone */
+    char **reproduce;               /* per cell: the command that runs it alone, for a shell */
     size_t count;
 };
 

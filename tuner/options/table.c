@@ -86,7 +86,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .no_range = true, .help = "plan this batch; none: the largest that fits" },
     [FM_OPTION_TIME_BUDGET] = { .name = "time-budget", .argument = "TIME", .kind = FM_OPTION_DURATION,
         .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(time_budget_ns), .text = "3m", .word = "none",
-        .lo = SECOND_NS / 1000, .hi = YEAR_NS, .no_range = true,
+        .lo = SECOND_NS / 1000, .hi = YEAR_NS, .no_range = true, .of_the_run = true,
         .help = "when no more probes are begun: 90s, 4m, 1.5h or none; one that runs ends, at its deadline at the latest. What is left out is listed" },
     [FM_OPTION_DEADLINE] = { .name = "deadline", .argument = "TIME", .kind = FM_OPTION_DURATION,
         .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(deadline_ns), .text = "120s", .lo = SECOND_NS / 1000,
@@ -101,7 +101,7 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_POISON] = { .name = "poison", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_SEARCH, .commands = RUN | PLAN,
         AT(poison), .help = "self-check: freed memory is filled with NaN and guarded by canaries" },
     [FM_OPTION_ONLY] = { .name = "only", .argument = "CELL,...", .kind = FM_OPTION_CELLS, .group = FM_GROUP_SEARCH,
-        .commands = RUN | PLAN | EXPORT, AT(only), .help = "only the cells whose ids begin so (hexadecimal, from a table)" },
+        .commands = RUN | PLAN | EXPORT, AT(only), .of_the_run = true, .help = "only the cells whose ids begin so (hexadecimal, from a table)" },
 
     [FM_OPTION_TARGET_GLOBAL_BATCH] = { .name = "target-global-batch", .argument = "N", .kind = FM_OPTION_INTEGER,
         .group = FM_GROUP_ADVICE, .commands = ADVISE | EXPORT, AT(target_global_batch), .text = "none", .word = "none", .lo = 1,

@@ -31,6 +31,7 @@ struct fm_option {
     enum fm_strategy_id strategy;
     bool single;                    /* one value, not an axis */
     bool no_range;                  /* help does not show lo and hi */
+    bool of_the_run;                /* says which cells or how long in all: not of a cell's own command */
     unsigned commands;              /* bits, 1 << command */
     size_t offset;                  /* in struct fm_options */
     int64_t lo, hi, word_value;     /* durations in ns */
