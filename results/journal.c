@@ -149,6 +149,8 @@ fm_status fm_journal_scan(const char *data, size_t bytes, struct fm_records *rec
         fm_status status = end ? read_line(line, (size_t)(end - line), &extent->hash, records, &cause)
                                : FM_FAIL(&cause, FM_INVALID, "not a journal's line");
         if (status == FM_NOMEM) return FM_FAIL(err, status, "line %zu: %s", extent->lines + 1, cause.text);
+        if (status != FM_OK && !extent->lines)
+            return FM_FAIL(err, status, "line 1: %s; nothing of it is whole: start anew in another folder", cause.text);
         if (status != FM_OK)
             return FM_FAIL(err, status, "line %zu: %s; to go on from the %zu lines before it, keep only those "
                            "(head -n %zu), or start anew in another folder", extent->lines + 1, cause.text, extent->lines,

@@ -4,10 +4,13 @@
 #include "tuner/base/memory.h"
 #include "tuner/options/options.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Workers inherit it: OpenMP threads spin for some 20 microseconds at a barrier, then sleep. Longer spinning, libgomp's
@@ -40,6 +43,10 @@ int main(int argc, char **argv)
     if (status == FM_OK) status = fm_command(&options, &err);
     if (status != FM_OK) fm_log(status == FM_INTERRUPTED ? FM_LOG_WARN : FM_LOG_ERROR, "%s", err.text[0] ? err.text : fm_status_text(status));
     fm_options_release(&options);
-    if (fflush(stdout) != 0 && status == FM_OK) status = FM_IO;
+    bool written = fflush(stdout) == 0;
+    if (!written && status == FM_OK) {
+        fm_log(FM_LOG_ERROR, "writing to standard output failed: %s", strerror(errno));
+        status = FM_IO;
+    }
     return (int)status;
 }

@@ -15,6 +15,8 @@
 #define DEVICES " (cpu, cuda:N, GPU-<uuid>, all, ref; fillmark devices lists them)"
 #define SCALE " is not a scale like 1, 1/2 or 3/4 (parts from 1 to 64)"
 #define SIZE " is not a size like 2GiB, 512MiB or 1.5GB, or 'auto'"
+#define SMALL ", less than 2MiB, the smallest segment of PyTorch's allocator; "
+#define NO_GPU(name, near) "--device: unknown device '" name "'; did you mean '" near "'? (fillmark show devices, fillmark devices)"
 #define BLOCKS " (none, blocks, or block names: fillmark show workload "
 
 struct row { const char *given, *text; };
@@ -32,7 +34,8 @@ static const struct row commands[] = {
     { "--version x", "--version: unexpected argument 'x'" },
     { "run --precison fp32", "--precison: unknown option; did you mean '--precision'? (fillmark run --help)" },
     { "run --val_batch same", "--val_batch: unknown option; did you mean '--val-batch'? (fillmark run --help)" },
-    { "run --prec=fp32", "--prec: unknown option (fillmark run --help)" },
+    { "run --prec=fp32", "--prec: unknown option; did you mean '--precision'? (fillmark run --help)" },
+    { "run --Precision fp32", "--Precision: unknown option; did you mean '--precision'? (fillmark run --help)" },
     { "run --batch 4", "--batch: an option of 'fillmark plan', not of 'fillmark run'" },
     { "report x --seed 1", "--seed: an option of 'fillmark run', not of 'fillmark report'" },
     { "run -x", "-x: unknown option; options begin with '--' (fillmark run --help)" },
@@ -84,7 +87,21 @@ static const struct row values[] = {
     { "run --accounting eagr", "--accounting: unknown value 'eagr'; did you mean 'eager'? (eager,dispatch)" },
     { "run --memory 2GiBx", "--memory: '2GiBx'" SIZE },
     { "run --memory -1", "--memory: '-1'" SIZE },
-    { "run --memory 0", "--memory: '0' is not from 1 to 1152921504606846976" },
+    { "run --memory 0", "--memory: '0' is only 0 bytes" SMALL "give a size like 2GiB" },
+    { "run --memory 4", "--memory: '4' is 4 bytes" SMALL "did you mean '4GiB'?" },
+    { "run --memory 1", "--memory: '1' is 1 byte" SMALL "did you mean '1GiB'?" },
+    { "plan --device none --memory 1.5", "--memory: '1.5' is 1 byte" SMALL "did you mean '1.5GiB'?" },
+    { "advise --memory 8000", "--memory: '8000' is only 8000 bytes" SMALL "give a size like 2GiB" },
+    { "run --memory 2047KiB", "--memory: '2047KiB' is only 2096128 bytes" SMALL "give a size like 2GiB" },
+    { "run --memory 9999999TiB", "--memory: '9999999TiB' is too large: at most 1073741824GiB" },
+    { "run --memory 2000000TiB", "--memory: '2000000TiB' is too large: at most 1073741824GiB" },
+    { "plan --device a100", NO_GPU("a100", "a100-40g") },
+    { "plan --device v100", NO_GPU("v100", "v100-16g") },
+    { "plan --device T4", NO_GPU("T4", "t4") },
+    { "export --device H100", NO_GPU("H100", "h100") },
+    { "advise --device CPU", NO_GPU("CPU", "cpu") },
+    { "plan --device cuda", NO_GPU("cuda", "cuda:0") },
+    { "run --device CPU", "--device: unknown device 'CPU'; did you mean 'cpu'?" DEVICES },
     { "run --threads 5000", "--threads: '5000' is not from 1 to 4096" },
     { "run --threads 2x", "--threads: '2x' is not a whole number, or 'auto'" },
     { "run --seed -1", "--seed: '-1' is not from 0 to 9223372036854775807" },
@@ -142,6 +159,8 @@ static const struct row settings[] = {
       "--set denseunet3d.base_channels: '257' is not a whole number from 1 to 256" },
     { "run --set input=32x32x32",
       "--set input: '32x32x32' is not HxW (segformer's; for one workload alone: segformer.input)" },
+    { "run --set base_channels=2,levels=2",
+      "--set base_channels: 'levels=2' is not a value of base_channels: commas part values of one key; for another key: --set levels=2" },
     { "run --set base_channels=", "--set base_channels: its value is missing" },
     { "run --set base_channels=8,,9", "--set base_channels: an empty value in the list '8,,9'" },
     { "run --set base_channels=8,08", "--set base_channels: '8' is there twice" },
@@ -160,6 +179,8 @@ static const struct row settings[] = {
 };
 
 #define AT "config.yaml:"
+#define TAB "; the line is indented with a tab, which YAML does not take: use blanks"
+#define NOTHING ": says nothing; write lines of 'key: value' (fillmark run --help), or leave the file out for the default campaign"
 static const struct row files[] = {
     /* names and values */
     { "seed: 1\nprecison: fp32\n", AT "2:1: unknown key 'precison'; did you mean 'precision'? (fillmark run --help)" },
@@ -172,6 +193,7 @@ static const struct row files[] = {
     { "precision: 'fp32,fp23'\n", AT "1:12: precision: unknown value 'fp23'; did you mean 'fp32'? (fp32,tf32,fp16,bf16)" },
     { "channels: \xc2\xbd,3/0\n", AT "1:13: channels: '3/0'" SCALE },
     { "precision: [fp32, \"fp32,bf16\"]\n", AT "1:19: precision: unknown value 'fp32,bf16' (fp32,tf32,fp16,bf16)" },
+    { "memory: 4\n", AT "1:9: memory: '4' is 4 bytes" SMALL "did you mean '4GiB'?" },
     { "memory: 2GiB of it\n", AT "1:9: memory: '2GiB of it'" SIZE },
     { "memory:\n", AT "1:8: memory: its value is missing" },
     { "memory: ~\n", AT "1:9: memory: its value is missing" },
@@ -232,7 +254,11 @@ static const struct row files[] = {
     /* no YAML */
     { "seed: 1\n  memory: 2GiB\n", AT "2:9: mapping values are not allowed in this context" },
     { "precision: [fp32\n", AT "2:1: did not find expected ',' or ']'" },
-    { "\tseed: 1\n", AT "1:1: found character that cannot start any token" },
+    { "\tseed: 1\n", AT "1:1: found character that cannot start any token" TAB },
+    { "seed: 1\nset:\n\tclasses: 4\n", AT "3:1: found character that cannot start any token" TAB },
+    { "seed: 1\nset:\n  \tclasses: 4\n", AT "3:3: found character that cannot start any token" TAB },
+    { "", "config.yaml" NOTHING },
+    { "# memory: 2GiB\n\n", "config.yaml" NOTHING },
     { "seed: \x01\n", AT "1:7: control characters are not allowed; the file must be UTF-8 text" },
     { "seed: \xff\n", AT "1:7: invalid leading UTF-8 octet; the file must be UTF-8 text" },
     { "seed: 1\n# \xc2\xbd \xff\n", AT "2:5: invalid leading UTF-8 octet; the file must be UTF-8 text" },

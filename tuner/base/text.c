@@ -41,7 +41,8 @@ bool fm_parse_f64(const char *text, double *out)
     return true;
 }
 
-bool fm_parse_bytes(const char *text, int64_t *out)
+/* false: not a size */
+static bool bytes_of(const char *text, double *out)
 {
     static const char units[] = "kMGT";
     double value;
@@ -60,9 +61,24 @@ bool fm_parse_bytes(const char *text, int64_t *out)
         if (end[0] != 'B' || end[1]) return false;
         value *= scale;
     }
-    if (value > 9e18) return false;
+    *out = value;
+    return true;
+}
+
+#define MOST_BYTES 9e18
+
+bool fm_parse_bytes(const char *text, int64_t *out)
+{
+    double value;
+    if (!bytes_of(text, &value) || value > MOST_BYTES) return false;
     *out = (int64_t)value;
     return true;
+}
+
+bool fm_bytes_too_many(const char *text)
+{
+    double value;
+    return bytes_of(text, &value) && value > MOST_BYTES;
 }
 
 void fm_bytes_print(int64_t bytes, char text[FM_BYTES_TEXT_BYTES])
@@ -115,7 +131,19 @@ bool fm_parse_sizes(const char *text, int64_t *size, uint32_t n)
     return true;
 }
 
-/* Levenshtein's distance, one row at a time */
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* does `name` begin with `text`? */
+static bool begins(const char *name, const char *text)
+{
+    while (*text && lower(*name) == lower(*text)) name++, text++;
+    return !*text;
+}
+
+/* Levenshtein's distance, one row at a time; upper and lower case are the same */
 static size_t distance(const char *a, const char *b)
 {
     size_t row[MAX_NAME + 1], n = strlen(b);
@@ -124,7 +152,7 @@ static size_t distance(const char *a, const char *b)
         size_t corner = row[0];
         row[0] = i + 1;
         for (size_t j = 0; j < n; j++) {
-            size_t best = corner + (a[i] != b[j]);
+            size_t best = corner + (lower(a[i]) != lower(b[j]));
             corner = row[j + 1];
             if (row[j] + 1 < best) best = row[j] + 1;
             if (corner + 1 < best) best = corner + 1;
@@ -139,6 +167,10 @@ const char *fm_nearest(const char *text, const char *const *names, size_t count)
     const char *best = NULL;
     size_t length = strlen(text), limit = 2 + length / 3;
     if (length > MAX_NAME) return NULL;
+    /* who stops early means the name, however much is missing */
+    for (size_t i = 0; i < count && length; i++)
+        if (begins(names[i], text) && (!best || strlen(names[i]) < strlen(best))) best = names[i];
+    if (best) return best;
     for (size_t i = 0; i < count; i++) {
         if (strlen(names[i]) > MAX_NAME) continue;
         size_t d = distance(text, names[i]);

@@ -2,12 +2,14 @@
 
 #include "tuner/base/buf.h"
 #include "tuner/base/hash.h"
+#include "tuner/base/log.h"
 #include "tuner/base/memory.h"
 #include "tuner/search/search.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +37,23 @@ static bool make_folder(const char *path)
         *slash = '/';
     }
     return mkdir(part, 0777) == 0 || errno == EEXIST;
+}
+
+/* Nothing is wrong with what is planned then, it only takes longer: said once. */
+static void warn_once(const char *folder, int why)
+{
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    if (atomic_flag_test_and_set(&said)) return;
+    fm_log(FM_LOG_WARN, "%s: %s; answers about workspaces are not kept. FILLMARK_CACHE_DIR names another folder", folder, strerror(why));
+}
+
+/* is it a folder that something can be kept in? */
+static bool takes_files(const char *folder)
+{
+    struct stat file;
+    if (!make_folder(folder) || stat(folder, &file) != 0) return false;
+    if (!S_ISDIR(file.st_mode)) errno = ENOTDIR;
+    return S_ISDIR(file.st_mode) && access(folder, W_OK | X_OK) == 0;
 }
 
 static bool folder_of(char *folder, size_t bytes)
@@ -262,7 +281,8 @@ fm_status fm_cache_open(struct fm_cache *cache, uint64_t fingerprint, struct fm_
 {
     char folder[400];
     *cache = (struct fm_cache){ .fd = -1 };
-    if (!folder_of(folder, sizeof folder) || !make_folder(folder)) return FM_OK;
+    if (!folder_of(folder, sizeof folder)) return FM_OK;
+    if (!takes_files(folder)) warn_once(folder, errno);
     (void)snprintf(cache->path, sizeof cache->path, "%s/workspaces-%016" PRIx64 ".tsv", folder, fingerprint);
     fm_status status = read_text(cache, err);
     if (status != FM_OK || !cache->bytes) return status;

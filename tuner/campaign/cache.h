@@ -28,7 +28,7 @@ struct fm_cache {
 };
 
 /* $FILLMARK_CACHE_DIR, else $XDG_CACHE_HOME/fillmark, else ~/.cache/fillmark; the fingerprint names the file. A folder that
- * cannot be made is no error: nothing is kept then. NOMEM: close it all the same. */
+ * cannot be made or written is no error: nothing is kept then, and one warning of the process says so. NOMEM: close it all the same. */
 fm_status fm_cache_open(struct fm_cache *cache, uint64_t fingerprint, struct fm_err *err) FM_MUST_USE;
 /* what the file said of the problem when it was opened; false: nothing that can be believed */
 bool fm_cache_find(const struct fm_cache *cache, uint64_t key, struct fm_workspace_entry *out);

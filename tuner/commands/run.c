@@ -11,6 +11,7 @@
 #include "tuner/commands/records.h"
 #include "tuner/options/space.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -88,7 +89,8 @@ static fm_status open_all(struct run *r, struct fm_err *err)
     char name[32];
     fm_status status = open_device(r, "cuda:0", &why);
     if (status == FM_UNSUPPORTED) {
-        fm_log(fm_session_has_worker("cuda:0") ? FM_LOG_INFO : FM_LOG_DEBUG, "the CPU is taken, as there is no GPU: %s", why.text);
+        /* without a worker it is not known whether there is one */
+        fm_log(FM_LOG_INFO, "the CPU is taken, as %s: %s", fm_session_has_worker("cuda:0") ? "there is no GPU" : "no GPU can be used", why.text);
         return open_device(r, "cpu", err);
     }
     if (status != FM_OK) return FM_FAIL(err, status, "%s", why.text);
@@ -236,7 +238,8 @@ static fm_status write_results(struct run *r, struct fm_err *err)
     if (status != FM_OK) return status;
     status = fm_result_write(&result, r->folder, err);
     if (status == FM_OK) status = fm_print_result(&result, r->options->json, err);
-    (void)fflush(stdout);
+    /* now, so that the table stands before what follows, and its loss is told */
+    if (fflush(stdout) != 0 && status == FM_OK) status = FM_FAIL(err, FM_IO, "writing to standard output failed: %s", strerror(errno));
     fm_log(FM_LOG_INFO, "results are in %s: table.md, table.csv, rows.jsonl, result.json, journal.jsonl", r->folder);
     fm_result_release(&result);
     return status;

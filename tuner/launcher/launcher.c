@@ -357,6 +357,12 @@ static bool try_path(const char *folder, const char *more, const char *backend, 
     return need > 0 && (size_t)need < bytes && access(path, X_OK) == 0;
 }
 
+/* the one worker that a build may leave out */
+static const char *how_to_build(const char *backend)
+{
+    return strcmp(backend, "cuda") == 0 ? " (cmake -DFILLMARK_CUDA=ON; it needs nvcc)" : "";
+}
+
 fm_status fm_worker_path(const char *backend, char *path, size_t bytes, struct fm_err *err)
 {
     char own[4096];
@@ -367,8 +373,8 @@ fm_status fm_worker_path(const char *backend, char *path, size_t bytes, struct f
         if (try_path(folder, "", backend, path, bytes)) return FM_OK;
         return FM_FAIL(
             err, FM_INVALID,
-            "FILLMARK_WORKER_DIR: no fillmark-worker-%s that can be run in %.300s; unset it, or build the worker",
-            backend, folder);
+            "FILLMARK_WORKER_DIR: no fillmark-worker-%s that can be run in %.260s; unset it, or build the worker%s",
+            backend, folder, how_to_build(backend));
     }
     ssize_t n = readlink("/proc/self/exe", own, sizeof own - 1);
     char *slash = NULL;
@@ -383,6 +389,6 @@ fm_status fm_worker_path(const char *backend, char *path, size_t bytes, struct f
         return FM_OK;
     return FM_FAIL(
         err, FM_INVALID,
-        "no fillmark-worker-%s in %.280s or its ../libexec/fillmark; build or install it, or set FILLMARK_WORKER_DIR",
-        backend, own);
+        "no fillmark-worker-%s in %.240s or its ../libexec/fillmark; build or install it%s, or set FILLMARK_WORKER_DIR",
+        backend, own, how_to_build(backend));
 }

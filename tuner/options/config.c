@@ -71,13 +71,26 @@ static fm_status no_text(const struct reader *r)
     return fail_at(r, line, column, "%s; the file must be UTF-8 text", p->problem);
 }
 
+/* what libyaml stumbles over without a word about it */
+static bool tab_indents(const struct reader *r, size_t line)
+{
+    const char *at = r->text, *end = r->text + r->bytes;
+    for (; line && at; line--) {
+        at = memchr(at, '\n', (size_t)(end - at));
+        if (at) at++;
+    }
+    while (at && at < end && *at == ' ') at++;
+    return at && at < end && *at == '\t';
+}
+
 static fm_status syntax(const struct reader *r)
 {
     const yaml_parser_t *p = &r->parser;
     const char *problem = p->problem ? p->problem : "not YAML";
     if (p->error == YAML_MEMORY_ERROR) return FM_OPTIONS_NOMEM(r->err);
     if (p->error == YAML_READER_ERROR && p->problem) return no_text(r);
-    return FAIL_AT(r, p->problem_mark, "%s", problem);
+    return FAIL_AT(r, p->problem_mark, "%s%s", problem,
+                   tab_indents(r, p->problem_mark.line) ? "; the line is indented with a tab, which YAML does not take: use blanks" : "");
 }
 
 /* the next event, which carries nothing that the file may not use */
@@ -293,7 +306,11 @@ fm_status fm_config_parse(const char *text, size_t bytes, struct fm_givens *give
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, bytes);
     FM_TRY(advance(&r));    /* the stream's start */
     FM_TRY(advance(&r));
-    if (r.event.type == YAML_STREAM_END_EVENT) goto out;
+    if (r.event.type == YAML_STREAM_END_EVENT) {
+        status = FM_FAIL(err, FM_INVALID, "%s: says nothing; write lines of 'key: value' (fillmark %s --help), or leave the file out "
+                         "for the default campaign", givens->file, fm_commands[givens->command].name);
+        goto out;
+    }
     FM_TRY(read_document(&r));
     FM_TRY(advance(&r));
     if (r.event.type != YAML_STREAM_END_EVENT)

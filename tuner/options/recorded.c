@@ -38,7 +38,10 @@ fm_status fm_recorded_read(struct fm_givens *givens, struct fm_err *err)
     const cJSON *run = NULL, *pair = NULL;
     bool torn;
     if (!resume || strcmp(resume, "true") != 0 || !out) return FM_OK;
-    fm_status status = fm_journal_read(out, &records, &torn, err);
+    struct fm_err why = { 0 };
+    fm_status status = fm_journal_read(out, &records, &torn, &why);
+    if (status != FM_OK)
+        FM_FAIL(err, status, "%s%s", why.text, status == FM_IO ? "; without --resume a new run begins there" : "");
     if (status == FM_OK && !records.count)
         status = FM_FAIL(err, FM_INVALID, "--resume: the run in %s ended before its options were written, so there is nothing to go on "
                          "with; begin it again: give its options without --resume, or delete that folder", out);

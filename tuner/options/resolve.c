@@ -169,6 +169,14 @@ static fm_status check_count(const struct fm_options *options, struct fm_err *er
     return FM_OK;
 }
 
+static const char *nearest_device(const struct fm_gpus *gpus, const char *name)
+{
+    static const char *const others[] = { "cpu", "all", "ref", "none", "cuda:0" };
+    const char *other = fm_nearest(name, others, sizeof others / sizeof others[0]), *gpu = fm_gpus_nearest(gpus, name);
+    const char *both[] = { gpu, other };
+    return gpu && other ? fm_nearest(name, both, 2) : gpu ? gpu : other;
+}
+
 /* what --device names and is no backend's device is a GPU of the table */
 static fm_status check_devices(const struct fm_givens *givens, const struct fm_options *options, struct fm_err *err)
 {
@@ -179,7 +187,7 @@ static fm_status check_devices(const struct fm_givens *givens, const struct fm_o
         if (!fm_device_is_planned_for(name)) continue;
         if (!gpus.count) status = fm_device_table(options, &gpus, err);
         if (status != FM_OK || fm_gpus_find(&gpus, name)) continue;
-        const char *near = fm_gpus_nearest(&gpus, name);
+        const char *near = nearest_device(&gpus, name);
         status = fm_given_fail(givens, decided(givens, FM_OPTION_DEVICE), i, err,
                                "unknown device '%s'%s%s%s (fillmark show devices, fillmark devices)", name,
                                near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");

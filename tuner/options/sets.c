@@ -75,6 +75,9 @@ static fm_status check_values(const struct sets *s, const struct fm_given *g, co
         struct fm_err inner = { 0 };
         char text[64] = "";
         if (fm_settings_set(&settings, g->key, g->value[i].text, &inner) != FM_OK) {
+            if (inner.status == FM_INVALID && i && g->origin == FM_ORIGIN_FLAG && strchr(g->value[i].text, '='))
+                return fm_given_fail(s->givens, g, i, s->err, "'%s' is not a value of %s: commas part values of one key; for another "
+                                     "key: --set %s", g->value[i].text, g->key, g->value[i].text);
             if (inner.status == FM_INVALID && !g->workload && fm_workload_count > 1) {
                 size_t n = strlen(inner.text);
                 (void)snprintf(inner.text + n, sizeof inner.text - n, " (%s's; for one workload alone: %s.%s)", w->name,

@@ -20,6 +20,7 @@
 #define EXPLAIN (1u << FM_COMMAND_EXPLAIN)
 #define AT(field) .offset = offsetof(struct fm_options, field)
 #define AXIS(id) .kind = FM_OPTION_STRATEGY, .group = FM_GROUP_STRATEGIES, .commands = RUN | PLAN | ADVISE | EXPLAIN | EXPORT, .strategy = (id)
+#define SEGMENT_BYTES (INT64_C(2) << 20)        /* the smallest that PyTorch's allocator asks a device for */
 #define SECOND_NS INT64_C(1000000000)
 #define YEAR_NS (365 * 24 * 3600 * SECOND_NS)
 
@@ -34,7 +35,8 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .help = "networks to train, at their published sizes; default: all, at sizes for small memories" },
     [FM_OPTION_SET] = { .name = "set", .argument = "KEY=VALUE,...", .kind = FM_OPTION_SETTING,
         .group = FM_GROUP_WORKLOADS, .commands = RUN | PLAN | SHOW_WORKLOAD | ADVISE | EXPLAIN | EXPORT,
-        .help = "setting of all chosen workloads that have it, or of one: WORKLOAD.KEY=VALUE; may be repeated" },
+        .help = "setting of all chosen workloads that have it, or of one: WORKLOAD.KEY=VALUE; commas part values of this one "
+                "key, another key takes another --set" },
 
     [FM_OPTION_PRECISION] = { .name = "precision", .argument = "LIST", AXIS(FM_STRATEGY_PRECISION),
         .campaign = "fp32,bf16" },
@@ -56,15 +58,16 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_DEVICE] = { .name = "device", .argument = "LIST", .kind = FM_OPTION_DEVICES, .group = FM_GROUP_DEVICE,
         .commands = RUN | PLAN | EXPORT | ADVISE, AT(device), .text = "all",
         .help = "cpu, cuda:N, the UUID of a GPU, all: every GPU, or the CPU where there is none; ref: the slow oracle; "
-                "plan alone: a GPU that is not here (fillmark show devices), or none: any precision, no workspace" },
+                "plan, advise and export, where nothing runs: also a GPU that is not here (fillmark show devices), or none: any "
+                "precision, no workspace" },
     [FM_OPTION_DEVICE_FILE] = { .name = "device-file", .argument = "FILE", .kind = FM_OPTION_PATH, .group = FM_GROUP_DEVICE,
         .commands = PLAN | SHOW_DEVICES | ADVISE | EXPORT, AT(device_file), .help = "your own table of GPUs; it adds to the built-in one" },
     [FM_OPTION_CALIBRATE] = { .name = "calibrate", .argument = "DIR", .kind = FM_OPTION_PATH, .group = FM_GROUP_DEVICE,
         .commands = PLAN, AT(calibrate),
         .help = "a run on the same device, from whose measured steps planned samples/s are calculated" },
     [FM_OPTION_MEMORY] = { .name = "memory", .argument = "SIZE", .kind = FM_OPTION_BYTES, .group = FM_GROUP_DEVICE,
-        .commands = RUN | PLAN | ADVISE | EXPORT, AT(memory_bytes), .text = "auto", .word = "auto", .lo = 1, .hi = INT64_C(1) << 60,
-        .no_range = true,
+        .commands = RUN | PLAN | ADVISE | EXPORT, AT(memory_bytes), .text = "auto", .word = "auto", .lo = SEGMENT_BYTES,
+        .hi = INT64_C(1) << 60, .no_range = true,
         .help = "limit of reserved memory, as 2GiB or 1.5GB; auto: of a GPU what is free, of the CPU a quarter of free "
                 "RAM, at most 2GiB (256MiB where no workload is named)" },
     [FM_OPTION_THREADS] = { .name = "threads", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_DEVICE,

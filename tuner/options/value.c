@@ -40,6 +40,19 @@ static void quantity(const struct fm_option *o, int64_t n, char *text, size_t by
     else (void)snprintf(text, bytes, "%lld", (long long)n);
 }
 
+/* A size out of range: a bare number is bytes, where GiB were meant more often than not. */
+static fm_status wrong_size(const struct store *s, const char *text, int64_t n)
+{
+    const struct fm_option *o = s->option;
+    char lo[FM_BYTES_TEXT_BYTES], hi[FM_BYTES_TEXT_BYTES];
+    bool bare = text[strspn(text, "0123456789.")] == '\0' && n > 0 && n <= 4096;
+    fm_bytes_print(o->lo, lo), fm_bytes_print(o->hi, hi);
+    if (n > o->hi) return FAIL(s, 0, "'%s' is too large: at most %s", text, hi);
+    return FAIL(s, 0, "'%s' is %s%lld byte%s, less than %s, the smallest segment of PyTorch's allocator; %s%s%s", text, bare ? "" : "only ",
+                (long long)n, n == 1 ? "" : "s", lo, bare ? "did you mean '" : "give a size like 2GiB", bare ? text : "",
+                bare ? "GiB'?" : "");
+}
+
 static fm_status store_number(const struct store *s, const char *text)
 {
     const struct fm_option *o = s->option;
@@ -54,9 +67,12 @@ static fm_status store_number(const struct store *s, const char *text)
     const char *what = o->kind == FM_OPTION_BYTES ? "a size like 2GiB, 512MiB or 1.5GB"
                      : o->kind == FM_OPTION_DURATION ? "a time like 90s, 4m, 1.5h or 250ms"
                      : o->kind == FM_OPTION_SHARE ? "a share like 5% or 0.5%" : "a whole number";
+    if (!good && o->kind == FM_OPTION_BYTES && fm_bytes_too_many(text)) good = true, n = INT64_MAX;
     if (!good)
         return FAIL(s, 0, "'%s' is not %s%s%s%s", text, what, o->word ? ", or '" : "", o->word ? o->word : "",
                     o->word ? "'" : "");
+    if (n > o->hi && o->kind == FM_OPTION_BYTES) return wrong_size(s, text, n);
+    if (n < o->lo && s->given->id == FM_OPTION_MEMORY) return wrong_size(s, text, n);
     if (n < o->lo || n > o->hi) {
         char lo[32], hi[32];
         quantity(o, o->lo, lo, sizeof lo), quantity(o, o->hi, hi, sizeof hi);
@@ -189,10 +205,13 @@ static bool is_gpu(const char *text)
     return strlen(text) == 40 && strspn(text + 4, "0123456789abcdef-") == 36;
 }
 
-/* the name of a GPU of the device table, or of a user's own; which it is, is checked once the table is known */
+/* what may be the name of a GPU of the device table, or of a user's own: checked once the table is known, which has no
+ * capitals but can say which name was meant */
 static bool is_table_name(const char *text)
 {
-    return text[0] >= 'a' && text[0] <= 'z' && !text[strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-_")];
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    bool letter = (text[0] >= 'a' && text[0] <= 'z') || (text[0] >= 'A' && text[0] <= 'Z');
+    return letter && !text[strspn(text, letters)] && strncmp(text, "GPU-", 4) != 0 && strncmp(text, "MIG-", 4) != 0;
 }
 
 static fm_status store_device(const struct store *s, size_t index)
