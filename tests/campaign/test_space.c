@@ -67,8 +67,8 @@ static const char *const lines[] = {
     "run --workload segformer --checkpoint none,s1.b0+s2.b1 --loop plain --accounting dispatch --threads 2 --seed 7",
     "run --workload denseunet3d --precision bf16 --zero-grad none,keep",
     "run --workload segformer --precision fp16 --attention math,flash --search binsearch --max-batch 64 --deadline 90s --launches 5 --poison --shared",
-    "plan --workload segformer --batch 3 --memory-format contiguous,channels_last --calibrate 'last night/$HOME/it'\\''s' --json --time-budget 4m",
-    "plan --workload segformer --max-batch none --launches 3 --only 0123,4,5,6,7,8,9,a,b,c,d,e,f,0,1,2,3 --out somewhere",
+    "plan --workload segformer --batch 3 --memory-format contiguous,channels_last --calibrate 'last night/$HOME/it'\\''s' --json",
+    "plan --workload segformer --max-batch none --only 0123,4,5,6,7,8,9,a,b,c,d,e,f,0,1,2,3 --out somewhere",
 };
 #define LINES (sizeof lines / sizeof lines[0])
 
@@ -150,11 +150,18 @@ static void in_the_order_of_the_table(void **state)
     (void)state;
     struct fm_options o;
     struct fm_space space;
-    parse("plan --launches 4 --poison --batch 3 --device cpu --precision bf16 --set levels=3 --workload denseunet3d --seed 9", &o);
+    parse("plan --seed 9 --batch 3 --device cpu --precision bf16 --set levels=3 --workload denseunet3d", &o);
     build(&o, &space);
     assert_int_equal(space.count, 1);
     assert_string_equal(space.reproduce[0], "fillmark plan --workload denseunet3d --set levels=3 --precision bf16 --device cpu "
-                                            "--memory 123456789 --batch 3 --launches 4 --seed 9 --poison");
+                                            "--memory 123456789 --batch 3 --seed 9");
+    fm_space_release(&space);
+    fm_options_release(&o);
+    parse("run --launches 4 --poison --device cpu --precision bf16 --set levels=3 --workload denseunet3d --seed 9", &o);
+    build(&o, &space);
+    assert_int_equal(space.count, 1);
+    assert_string_equal(space.reproduce[0], "fillmark run --workload denseunet3d --set levels=3 --precision bf16 --device cpu "
+                                            "--memory 123456789 --launches 4 --seed 9 --poison");
     fm_space_release(&space);
     fm_options_release(&o);
 }

@@ -34,7 +34,7 @@ without() {
     shift
     for word; do
         if [ -n "$skip" ]; then skip=; continue; fi
-        case $drop in *" $word "*) [ "$word" = --resume ] || skip=1; continue ;; esac
+        case $drop in *" $word "*) case $word in --resume | --poison | --shared) ;; *) skip=1 ;; esac; continue ;; esac
         printf '%s\n' "$word"
     done
 }
@@ -48,7 +48,7 @@ check_run() {
     wants 20 fillmark "${words[@]}" --device cpu --out blocked/run
     says err.txt "Not a directory"
     case " $* " in *" --resume "*) return ;; esac
-    mapfile -t words < <(without "--out --device --resume" "${@:2}")
+    mapfile -t words < <(without "--out --device --resume --search --time-budget --deadline --launches --poison --shared" "${@:2}")
     wants 0 fillmark plan "${words[@]}" --device none --batch 1
     [ -z "$out" ] || [ -e "$out" ] || cp -r rehearsal "$out"
 }

@@ -257,6 +257,29 @@ static void test_file_and_flags(void **state)
     }
 }
 
+/* One file for run and plan: what is only for running says nothing to a plan, but is checked. */
+static void test_file_for_plan_too(void **state)
+{
+    static const char *const runs[] = { "search: power", "time-budget: 90s", "deadline: 1m", "launches: 5", "poison: true", "shared: true" };
+    (void)state;
+    for (size_t i = 0; i < COUNT(runs); i++) {
+        char file[80], said[160];
+        struct fm_options o;
+        struct fm_err err = { 0 };
+        fm_test_write("config.yaml", file, (size_t)snprintf(file, sizeof file, "seed: 4\n%s\n", runs[i]));
+        same_options("plan config.yaml", "plan --seed 4");
+        fm_test_write("config.yaml", file, (size_t)snprintf(file, sizeof file, "%.*s: -1\n", (int)strcspn(runs[i], ":"), runs[i]));
+        assert_int_equal(fm_test_parse("plan config.yaml", &o, &err), FM_INVALID);
+        fm_options_release(&o);
+        err = (struct fm_err){ 0 };
+        (void)snprintf(file, sizeof file, "plan --%.*s", (int)strcspn(runs[i], ":"), runs[i]);
+        (void)snprintf(said, sizeof said, "%s: an option of 'fillmark run', not of 'fillmark plan'", file + 5);
+        assert_int_equal(fm_test_parse(file, &o, &err), FM_INVALID);
+        assert_string_equal(err.text, said);
+        fm_options_release(&o);
+    }
+}
+
 static void test_flags_override(void **state)
 {
     static const char file[] =
@@ -487,7 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good), cmocka_unit_test(test_fields), cmocka_unit_test(test_commands),
         cmocka_unit_test(test_files_that_cannot_be_read),
-        cmocka_unit_test(test_file_and_flags), cmocka_unit_test(test_flags_override),
+        cmocka_unit_test(test_file_and_flags), cmocka_unit_test(test_file_for_plan_too), cmocka_unit_test(test_flags_override),
         cmocka_unit_test(test_file_for_others), cmocka_unit_test(test_echo_again),
         cmocka_unit_test(test_recorded),
         cmocka_unit_test(test_unrecorded), cmocka_unit_test(test_faults),

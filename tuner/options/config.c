@@ -264,7 +264,7 @@ static fm_status read_key(struct reader *r, size_t seen_line[FM_OPTION_COUNT])
     fm_status status = FM_OK;
     if (r->event.type != YAML_SCALAR_EVENT) return FAIL_AT(r, r->event.start_mark, "a key must be a name");
     enum fm_option_id id = fm_option_find(scalar(r), strlen(scalar(r)));
-    if (id == FM_OPTION_COUNT || !fm_option_of(id, r->givens->command)) return unknown_key(r);
+    if (id == FM_OPTION_COUNT || !fm_option_in_file(id, r->givens->command)) return unknown_key(r);
     if (seen_line[id])
         return FAIL_AT(r, r->event.start_mark, "%s: key is there twice (first in line %zu)", scalar(r), seen_line[id]);
     seen_line[id] = r->event.start_mark.line + 1;

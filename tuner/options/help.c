@@ -15,7 +15,7 @@ const char *const fm_about_cells[FM_ABOUT_CELLS] = {
     "--checkpoint none,blocks makes four of each workload.",
     "CONFIG.yaml holds the same words as keys, 'val-batch: [same, half]'; settings below 'set:', there also by "
     "workload, "
-    "'set: {segformer: {variant: b1}}'. A flag overrides the same key.",
+    "'set: {segformer: {variant: b1}}'. A flag overrides the same key. run and plan can share a file: plan makes nothing of what is only for running.",
 };
 
 /* ---- plain text ---- */

@@ -20,6 +20,8 @@
 #define EXPLAIN (1u << FM_COMMAND_EXPLAIN)
 #define AT(field) .offset = offsetof(struct fm_options, field)
 #define AXIS(id) .kind = FM_OPTION_STRATEGY, .group = FM_GROUP_STRATEGIES, .commands = RUN | PLAN | ADVISE | EXPLAIN | EXPORT, .strategy = (id)
+/* plan does not run: it takes them in a file that is also run's, and makes nothing of them */
+#define RUNS .commands = RUN, .files_only = PLAN
 #define SEGMENT_BYTES (INT64_C(2) << 20)        /* the smallest that PyTorch's allocator asks a device for */
 #define SECOND_NS INT64_C(1000000000)
 #define YEAR_NS (365 * 24 * 3600 * SECOND_NS)
@@ -73,12 +75,12 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
     [FM_OPTION_THREADS] = { .name = "threads", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_DEVICE,
         .commands = RUN | PLAN | DEVICES | ADVISE | EXPORT, AT(threads), .text = "auto", .word = "auto", .lo = 1, .hi = 4096,
         .help = "threads of the cpu device" },
-    [FM_OPTION_SHARED] = { .name = "shared", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_DEVICE, .commands = RUN | PLAN,
+    [FM_OPTION_SHARED] = { .name = "shared", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_DEVICE, RUNS,
         AT(shared), .help = "time steps also while other processes compute on the GPU, and mark their rows; without it such steps "
                             "are not timed" },
 
     [FM_OPTION_SEARCH] = { .name = "search", .argument = "METHOD", .kind = FM_OPTION_METHOD, .group = FM_GROUP_SEARCH,
-        .commands = RUN | PLAN, AT(search), .text = "plan",
+        RUNS, AT(search), .text = "plan",
         .help = "how the largest batch is found: plan (plan, then confirm), binsearch or power (as PyTorch "
                 "Lightning)" },
     [FM_OPTION_MAX_BATCH] = { .name = "max-batch", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_SEARCH,
@@ -88,20 +90,20 @@ const struct fm_option fm_option_table[FM_OPTION_COUNT] = {
         .commands = PLAN | EXPLAIN, AT(batch), .text = "none", .word = "none", .lo = 1, .hi = FM_SEARCH_BATCH_LIMIT,
         .no_range = true, .help = "plan this batch; none: the largest that fits" },
     [FM_OPTION_TIME_BUDGET] = { .name = "time-budget", .argument = "TIME", .kind = FM_OPTION_DURATION,
-        .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(time_budget_ns), .text = "3m", .word = "none",
+        .group = FM_GROUP_SEARCH, RUNS, AT(time_budget_ns), .text = "3m", .word = "none",
         .lo = SECOND_NS / 1000, .hi = YEAR_NS, .no_range = true, .of_the_run = true,
         .help = "when no more probes are begun: 90s, 4m, 1.5h or none; one that runs ends, at its deadline at the latest. What is left out is listed" },
     [FM_OPTION_DEADLINE] = { .name = "deadline", .argument = "TIME", .kind = FM_OPTION_DURATION,
-        .group = FM_GROUP_SEARCH, .commands = RUN | PLAN, AT(deadline_ns), .text = "120s", .lo = SECOND_NS / 1000,
+        .group = FM_GROUP_SEARCH, RUNS, AT(deadline_ns), .text = "120s", .lo = SECOND_NS / 1000,
         .hi = YEAR_NS, .no_range = true,
         .help = "time for one probe; after it the outcome is a timeout" },
     [FM_OPTION_LAUNCHES] = { .name = "launches", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_SEARCH,
-        .commands = RUN | PLAN, AT(launches), .text = "3", .lo = 1, .hi = 100,
+        RUNS, AT(launches), .text = "3", .lo = 1, .hi = 100,
         .help = "worker launches behind each throughput figure and its interval" },
     [FM_OPTION_SEED] = { .name = "seed", .argument = "N", .kind = FM_OPTION_INTEGER, .group = FM_GROUP_SEARCH,
         .commands = RUN | PLAN, AT(seed), .text = "1", .lo = 0, .hi = INT64_MAX, .no_range = true,
         .help = "of weights, data and resampling" },
-    [FM_OPTION_POISON] = { .name = "poison", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_SEARCH, .commands = RUN | PLAN,
+    [FM_OPTION_POISON] = { .name = "poison", .kind = FM_OPTION_SWITCH, .group = FM_GROUP_SEARCH, RUNS,
         AT(poison), .help = "self-check: freed memory is filled with NaN and guarded by canaries" },
     [FM_OPTION_ONLY] = { .name = "only", .argument = "CELL,...", .kind = FM_OPTION_CELLS, .group = FM_GROUP_SEARCH,
         .commands = RUN | PLAN | EXPORT, AT(only), .of_the_run = true, .help = "only the cells whose ids begin so (hexadecimal, from a table)" },
@@ -225,6 +227,11 @@ int64_t fm_options_memory_auto(const struct fm_options *options)
 bool fm_option_of(enum fm_option_id id, enum fm_command command)
 {
     return fm_option_table[id].commands >> command & 1;
+}
+
+bool fm_option_in_file(enum fm_option_id id, enum fm_command command)
+{
+    return (fm_option_table[id].commands | fm_option_table[id].files_only) >> command & 1;
 }
 
 bool fm_option_is_list(enum fm_option_id id)

@@ -33,6 +33,7 @@ struct fm_option {
     bool no_range;                  /* help does not show lo and hi */
     bool of_the_run;                /* says which cells or how long in all: not of a cell's own command */
     unsigned commands;              /* bits, 1 << command */
+    unsigned files_only;            /* the same: commands whose CONFIG.yaml may hold it, unused, for another command */
     size_t offset;                  /* in struct fm_options */
     int64_t lo, hi, word_value;     /* durations in ns */
 };
@@ -58,6 +59,8 @@ extern const struct fm_default_set fm_default_sets[];
 extern const size_t fm_default_set_count;
 
 bool fm_option_of(enum fm_option_id id, enum fm_command command);
+/* may its CONFIG.yaml hold it? Values are checked whether they are used or not. */
+bool fm_option_in_file(enum fm_option_id id, enum fm_command command);
 /* takes more than one value, separated by commas */
 bool fm_option_is_list(enum fm_option_id id);
 /* the default as help shows it; "" if there is none */
