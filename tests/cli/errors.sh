@@ -68,3 +68,7 @@ FILLMARK_CACHE_DIR="$dir/nofolder.tsv" wants 0 "$FILLMARK" plan --device cpu "${
 says err.txt "nofolder.tsv: Not a directory; answers about workspaces are not kept"
 wants 0 "$FILLMARK" plan --device cpu "${small[@]}" --batch 1
 [ ! -s err.txt ] || fail "$(cat err.txt)"
+
+# fewer channels than one are no network, not a network of one
+wants 0 "$FILLMARK" plan --device none "${small[@]}" --channels 1,1/2,1/64 --batch 1
+says out.txt "unsupported: denseunet3d: 1/64 of 2 base channels is less than one; use another channels scale"

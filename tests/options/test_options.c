@@ -76,7 +76,7 @@ static void test_good(void **state)
                                                                               "set.segformer.drop_path=0.1,0.2" },
         { "run --set classes=5 --set segformer.classes=6,7", "set.segformer.classes=6,7 set.denseunet3d.classes=5" },
         { "run --set input=64x64 --workload segformer", "set.segformer.input=64x64" },
-        { "run --channels 0.5,2/3,\xc2\xbc,1.0,1.5", "channels=1/2,2/3,1/4,1,3/2" },
+        { "run --channels 0.5,3/4,\xc2\xbc,1.0,1.5", "channels=1/2,3/4,1/4,1,3/2" },
         { "run --channels 2/4,4/2", "channels=1/2,2" },
         { "run --accumulate 1,02,1024", "accumulate=1,2,1024" },
         { "run --workload denseunet3d --checkpoint enc1+enc2,blocks", "checkpoint=enc1+enc2,blocks" },

@@ -151,6 +151,49 @@ out:
     return status;
 }
 
+/* the parameters at a scale of channels and the first value of each setting; 0: there is no such network, as its cell will say */
+static fm_status count_parameters(const struct fm_options *options, const struct fm_workload *w, const char *scale, int64_t *out,
+                                  struct fm_err *err)
+{
+    struct fm_cell cell;
+    struct fm_graph graph = { 0 };
+    struct fm_err why = { 0 };
+    fm_status status = FM_OK;
+    *out = 0;
+    fm_cell_default(&cell, w);
+    for (size_t i = 0; i < options->set_count; i++)
+        if (options->set[i].workload == w)
+            FM_TRY(fm_settings_set(&cell.settings, options->set[i].key, options->set[i].values.item[0], err));
+    FM_TRY(fm_cell_set(&cell, FM_STRATEGY_CHANNELS, scale, err));
+    status = fm_cell_graph(&cell, 1, 0, &graph, &why);
+    if (status == FM_OK) *out = fm_graph_parameters(&graph);
+    else status = status == FM_NOMEM ? FM_OPTIONS_NOMEM(err) : FM_OK;
+out:
+    fm_graph_release(&graph);
+    return status;
+}
+
+/* Channels are rounded down, so two scales may make one network: each number of channels, and with it the number of parameters,
+ * only grows with the scale, so the same number of parameters is the same network. */
+static fm_status check_scales(const struct fm_givens *givens, const struct fm_options *options, const struct fm_workload *w,
+                              struct fm_err *err)
+{
+    const struct fm_given *g = decided(givens, FM_OPTION_CHANNELS);
+    const struct fm_texts *scales = &options->strategy[FM_STRATEGY_CHANNELS];
+    int64_t parameters[FM_LIST_MAX];
+    for (size_t i = 0; i < options->set_count; i++)
+        if (options->set[i].workload == w && options->set[i].values.count > 1) return FM_OK;
+    for (size_t i = 0; i < scales->count; i++) {
+        fm_status status = count_parameters(options, w, scales->item[i], &parameters[i], err);
+        if (status != FM_OK) return status;
+        for (size_t k = 0; k < i; k++)
+            if (parameters[i] && parameters[i] == parameters[k])
+                return fm_given_fail(givens, g, i, err, "'%s' makes the same network of %s as '%s', as channels are rounded down; leave one out",
+                                     scales->item[i], w->name, scales->item[k]);
+    }
+    return FM_OK;
+}
+
 static fm_status check_count(const struct fm_options *options, struct fm_err *err)
 {
     size_t cells = 0;
@@ -206,6 +249,11 @@ fm_status fm_options_check(const struct fm_givens *givens, const struct fm_optio
     if (options->resume && !options->out)
         return fm_given_fail(givens, decided(givens, FM_OPTION_RESUME), FM_AT_KEY, err,
                              "which run? give its folder with --out DIR");
+    const struct fm_given *channels = decided(givens, FM_OPTION_CHANNELS);
+    for (size_t i = 0; channels && channels->origin >= FM_ORIGIN_FILE && channels->count > 1 && i < options->workload.count; i++) {
+        status = check_scales(givens, options, fm_workload_find(options->workload.item[i], NULL), err);
+        if (status != FM_OK) return status;
+    }
     for (size_t i = 0; i < checkpoint->count; i++)
         blocks |= strcmp(checkpoint->item[i], "none") != 0 && strcmp(checkpoint->item[i], "blocks") != 0;
     if (!blocks) return FM_OK;

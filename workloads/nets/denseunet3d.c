@@ -306,6 +306,9 @@ static fm_status build(const struct fm_settings *s, int64_t train_batch, int64_t
     struct denseunet3d net = { .b = fm_build_new("denseunet3d", err) };
     if (!net.b) return FM_NOMEM;
     net.base = fm_settings_channels(s, (int)fm_setting_get(s, "base_channels")->number);
+    if (!net.base)
+        fm_build_fail(net.b, "denseunet3d: %d/%d of %d base channels is less than one; use another channels scale", s->channels_numerator,
+                      s->channels_denominator, (int)fm_setting_get(s, "base_channels")->number);
     net.levels = (int)fm_setting_get(s, "levels")->number;
     net.classes = (int)fm_setting_get(s, "classes")->number;
     net.size = fm_setting_get(s, "input")->size;

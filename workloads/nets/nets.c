@@ -105,8 +105,7 @@ const struct fm_setting_value *fm_setting_get(const struct fm_settings *settings
 
 int fm_settings_channels(const struct fm_settings *settings, int channels)
 {
-    int scaled = channels * settings->channels_numerator / settings->channels_denominator;
-    return scaled > 0 ? scaled : 1;
+    return channels * settings->channels_numerator / settings->channels_denominator;
 }
 
 void fm_settings_model(const struct fm_settings *settings, struct fm_buf *out)

@@ -58,7 +58,7 @@ const struct fm_workload *fm_workload_find(const char *name, struct fm_err *err)
 void fm_settings_default(struct fm_settings *settings, const struct fm_workload *workload);
 fm_status fm_settings_set(struct fm_settings *settings, const char *key, const char *value, struct fm_err *err) FM_MUST_USE;
 const struct fm_setting_value *fm_setting_get(const struct fm_settings *settings, const char *key);
-/* "16" scaled by the channels strategy; at least 1 */
+/* "16" scaled by the channels strategy, rounded down; 0: too few, which is no network */
 int fm_settings_channels(const struct fm_settings *settings, int channels);
 /* "base_channels=16 classes=71 ..." in table order: what model_id is made of (validation-only settings left out) */
 void fm_settings_model(const struct fm_settings *settings, struct fm_buf *out);

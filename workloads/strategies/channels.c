@@ -26,5 +26,5 @@ static fm_status apply(struct fm_recipe *r, const char *value, struct fm_err *er
 
 const struct fm_strategy fm_strategy_channels = {
     .name = "channels", .text = "1", .values = "1, 1/2, 3/4, ...", .changes_model = true, .apply = apply,
-    .help = "scale of every layer's channels; another model",
+    .help = "scale of every layer's channels, rounded down; another model",
 };
