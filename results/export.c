@@ -136,7 +136,7 @@ static bool put_identity(cJSON *o, const struct fm_result_cell *cell)
            put_text(o, "train_id", cell->train_id) && put_text(o, "model_id", cell->model_id) &&
            fm_json_put_copy(o, "set", cell->set) && fm_json_put_copy(o, "strategies", cell->strategies) &&
            put_bool(o, "changes_model", cell->changes) && fm_json_put_copy(o, "changed_by", cell->changes_model) &&
-           put_count(o, "parameters", cell->parameters) && put_f64(o, "flops_per_sample", cell->flops_per_sample) &&
+           put_count(o, "parameters", cell->parameters) && fm_json_put(o, "flops_per_sample", fm_json_new_whole(cell->flops_per_sample)) &&
            put_count(o, "capacity_bytes", cell->capacity_bytes) && put_text(o, "reproduce", cell->reproduce);
 }
 

@@ -22,10 +22,10 @@ static int64_t i64_or_unknown(const cJSON *object, const char *name)
     return value;
 }
 
-static double f64_or_unknown(const cJSON *object, const char *name)
+static double whole_or_unknown(const cJSON *object, const char *name)
 {
     double value = NAN;
-    (void)fm_json_f64(object, name, &value);
+    (void)fm_json_whole(object, name, &value);
     return value;
 }
 
@@ -82,7 +82,7 @@ static fm_status read_cell(const cJSON *record, struct fm_result_cell *cell, str
         .changes_model = fm_json_array(record, "changes_model"),
         .parameters = i64_or_unknown(record, "parameters"),
         .capacity_bytes = i64_or_unknown(record, "capacity_bytes"),
-        .flops_per_sample = f64_or_unknown(record, "flops_per_sample"),
+        .flops_per_sample = whole_or_unknown(record, "flops_per_sample"),
         .relative_speed = NAN,
         .max_train = -1,
         .max_val = -1,

@@ -1,12 +1,9 @@
 #include "results/json.h"
 
 #include <math.h>
-#include <stdio.h>
+#include <string.h>
 
 #include "tuner/base/text.h"
-
-/* cJSON prints 15 digits where they come close enough: larger integers are given to it as they are to be printed */
-#define PRINTED_MAX INT64_C(1000000000000000)
 
 const cJSON *fm_json_get(const cJSON *object, const char *key)
 {
@@ -55,13 +52,12 @@ bool fm_json_f64(const cJSON *object, const char *key, double *out)
     return true;
 }
 
-cJSON *fm_json_new_i64(int64_t value)
+bool fm_json_whole(const cJSON *object, const char *key, double *out)
 {
-    char text[24];
-    if (value > -PRINTED_MAX && value < PRINTED_MAX) return cJSON_CreateNumber((double)value);
-    (void)snprintf(text, sizeof text, "%lld", (long long)value);
-    bool number = value >= -FM_JSON_EXACT_MAX && value <= FM_JSON_EXACT_MAX;
-    return number ? cJSON_CreateRaw(text) : cJSON_CreateString(text);
+    const cJSON *item = fm_json_get(object, key);
+    const char *digits = cJSON_IsString(item) || cJSON_IsRaw(item) ? item->valuestring : NULL;
+    if (!digits) return fm_json_f64(object, key, out);
+    return *digits && !digits[strspn(digits, "0123456789")] && fm_parse_f64(digits, out);
 }
 
 bool fm_json_put(cJSON *object, const char *key, cJSON *item)

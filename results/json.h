@@ -10,10 +10,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "probes/protocol/json.h"
 #include "tuner/base/buf.h"
 #include "tuner/base/status.h"
 
-#define FM_JSON_EXACT_MAX (INT64_C(1) << 53)
+#define FM_JSON_EXACT_MAX FM_JSON_EXACT
 
 /* NULL if absent or null, or if the object is NULL or none */
 const cJSON *fm_json_get(const cJSON *object, const char *key);
@@ -24,11 +25,11 @@ const cJSON *fm_json_array(const cJSON *object, const char *key);
 bool fm_json_true(const cJSON *object, const char *key);
 /* false, *out untouched: absent, or no integer that a double or a decimal string holds exactly */
 bool fm_json_i64(const cJSON *object, const char *key, int64_t *out);
+/* a count that a double holds: a number, or decimal digits beyond 2^53; else false, *out untouched */
+bool fm_json_whole(const cJSON *object, const char *key, double *out);
 /* false, *out untouched: absent or not finite */
 bool fm_json_f64(const cJSON *object, const char *key, double *out);
 
-/* a number, or a decimal string beyond 2^53; NULL: memory */
-cJSON *fm_json_new_i64(int64_t value);
 /* takes the item, which may be NULL; false: memory (the item is deleted) */
 bool fm_json_put(cJSON *object, const char *key, cJSON *item);
 bool fm_json_push(cJSON *array, cJSON *item);

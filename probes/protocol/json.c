@@ -4,7 +4,12 @@
 #include "tuner/base/memory.h"
 
 #include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
+
+/* cJSON prints 15 digits where they come close enough: larger integers are given to it as they are to be printed */
+#define PRINTED_MAX INT64_C(1000000000000000)
 
 size_t fm_utf8_length(const char *text, size_t bytes)
 {
@@ -126,4 +131,39 @@ void fm_json_put_int(struct fm_buf *out, int64_t value)
 {
     bool exact = value >= -FM_JSON_EXACT && value <= FM_JSON_EXACT;
     fm_buf_printf(out, exact ? "%" PRId64 : "\"%" PRId64 "\"", value);
+}
+
+cJSON *fm_json_new_i64(int64_t value)
+{
+    char text[24];
+    if (value > -PRINTED_MAX && value < PRINTED_MAX) return cJSON_CreateNumber((double)value);
+    (void)snprintf(text, sizeof text, "%" PRId64, value);
+    return value >= -FM_JSON_EXACT && value <= FM_JSON_EXACT ? cJSON_CreateRaw(text) : cJSON_CreateString(text);
+}
+
+cJSON *fm_json_new_whole(double value)
+{
+    char text[320];
+    if (!isfinite(value)) return cJSON_CreateNull();
+    if (value != floor(value)) return cJSON_CreateNumber(value);
+    if (fabs(value) < 0x1p63) return fm_json_new_i64((int64_t)value);
+    (void)snprintf(text, sizeof text, "%.0f", value);
+    return cJSON_CreateString(text);
+}
+
+static bool add(cJSON *object, const char *key, cJSON *item)
+{
+    if (item && cJSON_AddItemToObject(object, key, item)) return true;
+    cJSON_Delete(item);
+    return false;
+}
+
+bool fm_json_add_i64(cJSON *object, const char *key, int64_t value)
+{
+    return add(object, key, fm_json_new_i64(value));
+}
+
+bool fm_json_add_whole(cJSON *object, const char *key, double value)
+{
+    return add(object, key, fm_json_new_whole(value));
 }

@@ -10,6 +10,7 @@
 
 #include <cjson/cJSON.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,5 +29,13 @@ size_t fm_utf8_length(const char *text, size_t bytes);
 /* text[bytes] in quotes; what is not UTF-8 becomes '?' */
 void fm_json_put_text(struct fm_buf *out, const char *text, size_t bytes);
 void fm_json_put_int(struct fm_buf *out, int64_t value);
+
+/* The same for trees: a JSON number, all of whose digits are printed, or a decimal string beyond FM_JSON_EXACT; NULL: memory. */
+cJSON *fm_json_new_i64(int64_t value);
+/* of a count that is held in a double, which may be beyond int64_t; what is no whole number is a number, not finite: null */
+cJSON *fm_json_new_whole(double value);
+/* false: memory */
+bool fm_json_add_i64(cJSON *object, const char *key, int64_t value);
+bool fm_json_add_whole(cJSON *object, const char *key, double value);
 
 #endif

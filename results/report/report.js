@@ -408,7 +408,7 @@ function columns() {
         figure("planned", "planned peak GiB", c => c.knee ? number(c.knee.planned_peak_bytes) : plannedPeak(c), gib),
         figure("calibrated", "calibrated samples/s", c => number(d3.max(plansOf(c), r => r.planned.calibrated_samples_per_s)), four),
         figure("bound", "bound samples/s", c => number(d3.max(plansOf(c), r => r.planned.bound_samples_per_s)), four),
-        figure("flops", "FLOPs a sample", c => c.flops_per_sample, v => scaled(v, "")),
+        figure("flops", "FLOPs a sample", c => number(c.flops_per_sample), v => scaled(v, "")),
         text("state", "state", stateText),
         { id: "cell", title: "cell", value: c => c.id, again: true },
     ];

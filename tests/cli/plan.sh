@@ -111,6 +111,21 @@ wants 0 "$FILLMARK" plan config.yaml --device none --batch 1
 wants 0 "$FILLMARK" plan --resume --out plans --json
 cmp -s <(grep '"reproduce"' out.txt) <(grep '"reproduce"' printed.json) || fail "what is resumed is planned again otherwise"
 wants 0 "$FILLMARK" plan --resume --out plans --device none
+# what a double does not hold exactly is told in digits; and what holds more than a petabyte can be gone on with
+wants 0 "$FILLMARK" show workload denseunet3d --set input=4096x4096x4096 --set base_channels=256 --json
+says out.txt '"macs": "2117852909143064576"'
+huge=(--device none --workload denseunet3d --set input=4096x4096x4096 --set base_channels=256 --batch 1 --memory 1024TiB)
+wants 0 "$FILLMARK" plan "${huge[@]}" --json --out huge
+says out.txt '"flops_per_sample":	"4235705818286129152"'
+if grep -E '[^0-9"][0-9]{17,}|[0-9]e[+]' out.txt; then fail "numbers that lose digits"; fi
+mv out.txt huge.json
+wants 0 "$FILLMARK" report huge --json
+cmp out.txt huge.json || fail "read back, the figures are others"
+wants 0 "$FILLMARK" plan --resume --out huge --json
+wants 0 "$FILLMARK" report huge
+says out.txt "limit 1048576.000 GiB"
+wants 0 "$FILLMARK" plan "${huge[@]}"
+says out.txt "inputs 786432.0 MiB"
 wants 0 "$FILLMARK" show workloads
 says out.txt "segformer"
 wants 0 "$FILLMARK" show workload denseunet3d --layers

@@ -48,6 +48,8 @@ static const struct output outputs[] = {
     { "known_devices", "show devices --json", 0 },
     { "workload", "show workload segformer --json", 0 },
     { "workload", "show workload denseunet3d --set base_channels=8 --json", 0 },
+    { "workload", "show workload denseunet3d --set input=4096x4096x4096 --set base_channels=256 --json", 0 },
+    { "result", "plan " NET "--set input=4096x4096x4096 --set base_channels=256 --batch 1 --memory 1024TiB --json", 0 },
     { "workloads", "show workloads --json", 0 },
     { "devices", "devices --json", 0 },
 };

@@ -243,6 +243,37 @@ static void test_open(void **state)
     fm_records_release(&records);
 }
 
+/* counts in doubles: what is written is read as the same number, and as digits where a number of JSON would lose some */
+static void test_counts(void **state)
+{
+    static const struct { double value; const char *text; } row[] = {
+        { 0, "0" }, { 798595481600, "798595481600" }, { 999999999999999, "999999999999999" }, { 4503599627370497, "4503599627370497" },
+        { 0x1p53, "9007199254740992" }, { 0x1p53 + 2, "\"9007199254740994\"" }, { 0x1p62, "\"4611686018427387904\"" },
+        { 0x1p63, "\"9223372036854775808\"" }, { 0x1p70, "\"1180591620717411303424\"" }, { 0.5, "0.5" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct fm_buf text = FM_BUF(256);
+        double read = -1;
+        cJSON *o = cJSON_CreateObject();
+        assert_true(fm_json_add_whole(o, "n", row[i].value) && fm_json_whole(o, "n", &read) && read == row[i].value);
+        assert_int_equal(fm_json_print(fm_json_get(o, "n"), &text, NULL), FM_OK);
+        assert_string_equal(fm_buf_text(&text), row[i].text);
+        cJSON *again = cJSON_Parse(fm_buf_text(&text));
+        assert_non_null(again);
+        cJSON_DeleteItemFromObject(o, "n");
+        assert_true(fm_json_put(o, "n", again) && fm_json_whole(o, "n", &read) && read == row[i].value);
+        cJSON_Delete(o);
+        fm_buf_release(&text);
+    }
+    cJSON *o = cJSON_Parse("{\"empty\": \"\", \"text\": \"12x\", \"below\": \"-1\", \"real\": \"1e9\", \"list\": []}");
+    static const char *const none[] = { "empty", "text", "below", "real", "list", "absent" };
+    double value = 7;
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) assert_false(fm_json_whole(o, none[i], &value));
+    assert_true(value == 7);
+    cJSON_Delete(o);
+}
+
 static void test_append(void **state)
 {
     (void)state;
@@ -479,6 +510,7 @@ int main(void)
         cmocka_unit_test(test_order_of_lines),
         cmocka_unit_test(test_mutations),
         cmocka_unit_test(test_open),
+        cmocka_unit_test(test_counts),
         cmocka_unit_test(test_append),
         cmocka_unit_test(test_version),
         cmocka_unit_test(test_faults),

@@ -1,5 +1,6 @@
 #include "tuner/campaign/record.h"
 
+#include "probes/protocol/json.h"
 #include "tuner/base/hash.h"
 
 #include <math.h>
@@ -56,6 +57,8 @@ static bool number(cJSON *o, const char *key, double value)
 {
     return isfinite(value) ? cJSON_AddNumberToObject(o, key, value) != NULL : true;     /* unknown is absent */
 }
+static bool whole(cJSON *o, const char *key, int64_t value) { return fm_json_add_i64(o, key, value); }
+static bool known(cJSON *o, const char *key, int64_t value) { return value < 0 || whole(o, key, value); }       /* -1: unknown, absent */
 static bool truth(cJSON *o, const char *key, bool value) { return cJSON_AddBoolToObject(o, key, value) != NULL; }
 
 static bool hash_text(cJSON *o, const char *key, uint64_t hash)
@@ -113,8 +116,8 @@ cJSON *fm_record_cell(const struct fm_session *session, const struct fm_cell *ce
                 settings(o, cell) && hash_text(o, "model_id", fm_cell_model_id(cell)) && changes(o, cell) &&
                 text(o, "reproduce", reproduce);
     if (good && status == FM_OK)
-        good = number(o, "parameters", (double)fm_graph_parameters(&graph)) && number(o, "flops_per_sample", 2 * fm_graph_macs(&graph));
-    if (good && session->capacity_bytes != INT64_MAX) good = number(o, "capacity_bytes", (double)session->capacity_bytes);
+        good = whole(o, "parameters", fm_graph_parameters(&graph)) && fm_json_add_whole(o, "flops_per_sample", 2 * fm_graph_macs(&graph));
+    if (good && session->capacity_bytes != INT64_MAX) good = whole(o, "capacity_bytes", session->capacity_bytes);
     fm_graph_release(&graph);
     return finish(o, good);
 }
@@ -123,7 +126,7 @@ cJSON *fm_record_start(const struct fm_cell *cell, int64_t batch, int64_t val_ba
 {
     cJSON *o = begin("start");
     if (!o) return NULL;
-    return finish(o, cell_id(o, cell) && number(o, "batch", (double)batch) && number(o, "val_batch", (double)val_batch) &&
+    return finish(o, cell_id(o, cell) && whole(o, "batch", batch) && whole(o, "val_batch", val_batch) &&
                          text(o, "role", role) && number(o, "launch", launch));
 }
 
@@ -131,7 +134,7 @@ static bool breakdown(cJSON *o, const int64_t *bytes, int count)
 {
     cJSON *b = cJSON_AddObjectToObject(o, "breakdown");
     bool good = b != NULL;
-    for (int i = 0; good && i < count; i++) good = number(b, fm_breakdown_name(i), (double)bytes[i]);
+    for (int i = 0; good && i < count; i++) good = whole(b, fm_breakdown_name(i), bytes[i]);
     return good;
 }
 
@@ -146,9 +149,9 @@ static bool planned(cJSON *o, const struct fm_row *row)
     const struct fm_peak *p = row->val ? &row->planned->plan.val : &row->planned->plan.train;
     cJSON *j = cJSON_AddObjectToObject(o, "planned");
     return j && truth(j, "fits", row->planned->plan.fits) &&
-           number(j, "allocated_bytes", (double)allocated(row->cell, p->allocated_bytes, p->counted_bytes)) &&
-           number(j, "reserved_bytes", (double)p->reserved_bytes) && number(j, "workspace_bytes", (double)p->workspace_bytes) &&
-           number(j, "needed_bytes", (double)row->planned->needed_bytes) && breakdown(j, p->breakdown_bytes, FM_BREAKDOWN_COUNT);
+           whole(j, "allocated_bytes", allocated(row->cell, p->allocated_bytes, p->counted_bytes)) &&
+           whole(j, "reserved_bytes", p->reserved_bytes) && whole(j, "workspace_bytes", p->workspace_bytes) &&
+           whole(j, "needed_bytes", row->planned->needed_bytes) && breakdown(j, p->breakdown_bytes, FM_BREAKDOWN_COUNT);
 }
 
 static bool steps(cJSON *j, const struct fm_measured *m)
@@ -156,7 +159,7 @@ static bool steps(cJSON *j, const struct fm_measured *m)
     cJSON *list = cJSON_AddArrayToObject(j, "step_ns");
     bool good = list != NULL;
     for (uint32_t i = 0; good && i < m->step_count; i++) {
-        cJSON *ns = cJSON_CreateNumber((double)m->step_ns[i]);
+        cJSON *ns = fm_json_new_i64(m->step_ns[i]);
         good = ns && cJSON_AddItemToArray(list, ns);
     }
     return good;
@@ -223,8 +226,8 @@ static bool sharing(cJSON *o, const struct fm_row *row)
     for (uint32_t i = 0; good && i < r->holders; i++) {
         const struct fm_reply_holder *h = &r->holder[i];
         cJSON *one = cJSON_CreateObject();
-        good = one && cJSON_AddItemToArray(list, one) && number(one, "pid", (double)h->pid) && text(one, "name", h->name) &&
-               number(one, "bytes", h->bytes < 0 ? NAN : (double)h->bytes);
+        good = one && cJSON_AddItemToArray(list, one) && whole(one, "pid", h->pid) && text(one, "name", h->name) &&
+               known(one, "bytes", h->bytes);
     }
     return good;
 }
@@ -234,12 +237,12 @@ static bool measured(cJSON *o, const struct fm_row *row)
     const struct fm_measured *m = row->val ? &row->reply->val : &row->reply->train;
     if (!m->known) return true;
     cJSON *j = cJSON_AddObjectToObject(o, "measured");
-    bool good = j && number(j, "allocated_bytes", (double)allocated(row->cell, m->allocated_bytes, m->counted_bytes)) &&
-                number(j, "reserved_bytes", (double)m->reserved_bytes) && number(j, "workspace_bytes", (double)m->workspace_bytes) &&
+    bool good = j && whole(j, "allocated_bytes", allocated(row->cell, m->allocated_bytes, m->counted_bytes)) &&
+                whole(j, "reserved_bytes", m->reserved_bytes) && whole(j, "workspace_bytes", m->workspace_bytes) &&
                 breakdown(j, m->breakdown_bytes, FM_BREAKDOWN_COUNT) && number(j, "steps", m->steps);
     if (!good || row->val) return good;
-    good = number(j, "loss_first", m->loss_first) && number(j, "loss_last", m->loss_last) && number(j, "rss_peak_bytes",
-           row->reply->rss_peak_bytes < 0 ? NAN : (double)row->reply->rss_peak_bytes) && text(j, "stop", row->reply->stop_reason);
+    good = number(j, "loss_first", m->loss_first) && number(j, "loss_last", m->loss_last) && known(j, "rss_peak_bytes",
+           row->reply->rss_peak_bytes) && text(j, "stop", row->reply->stop_reason);
     if (!good || !m->step_count) return good;
     return steps(j, m) && marks(j, m) && state(j, row->reply) && number(j, "samples_per_s", fm_reply_samples_per_s(row->reply, fm_cell_samples(row->cell, row->batch)));
 }
@@ -248,16 +251,16 @@ cJSON *fm_record_row(const struct fm_row *row)
 {
     cJSON *o = begin("row");
     if (!o) return NULL;
-    bool good = cell_id(o, row->cell) && number(o, "batch", (double)row->batch) && number(o, "val_batch", (double)row->val_batch) &&
+    bool good = cell_id(o, row->cell) && whole(o, "batch", row->batch) && whole(o, "val_batch", row->val_batch) &&
                 text(o, "phase", row->val ? "val" : "train") && text(o, "role", row->role) && number(o, "launch", row->launch) &&
                 text(o, "outcome", fm_outcome_name(row->outcome));
     if (good && row->planned) good = planned(o, row) && hash_text(o, "program", row->planned->program);
     if (good && row->reply) {
         good = (row->outcome == FM_OUTCOME_ok || text(o, "reason", row->reply->reason)) && measured(o, row) &&
-               sharing(o, row) && number(o, "wall_ns", (double)row->reply->wall_ns);
+               sharing(o, row) && whole(o, "wall_ns", row->reply->wall_ns);
         if (good && row->outcome == FM_OUTCOME_oom_device) {
             cJSON *at = cJSON_AddObjectToObject(o, "at");
-            good = at && text(at, "op", row->reply->at_op) && number(at, "wanted_bytes", (double)row->reply->at_bytes) &&
+            good = at && text(at, "op", row->reply->at_op) && whole(at, "wanted_bytes", row->reply->at_bytes) &&
                    (!row->reply->below_limit || truth(at, "below_limit", true));
         }
     }
@@ -287,7 +290,7 @@ cJSON *fm_record_verdict(const struct fm_verdict *v)
                 text(o, "limited_by", v->train.at_limit ? "max_batch" : v->limited_by_val ? "val" : "train") &&
                 truth(o, "non_monotone", v->train.non_monotone || v->val.non_monotone || v->planned_gap) && truth(o, "mistrusted", v->mistrusted) &&
                 text(o, "search", v->search) && number(o, "planned_batch", batch_or_nan(v->planned_batch)) &&
-                number(o, "raw_answer", batch_or_nan(v->train.raw_answer)) && number(o, "raw_probes", (double)v->train.raw_probes);
+                number(o, "raw_answer", batch_or_nan(v->train.raw_answer)) && whole(o, "raw_probes", v->train.raw_probes);
     for (int i = 0; good && i < 3; i++) good = number(probes, roles[i], v->probes[i]);
     return finish(o, good);
 }
@@ -303,7 +306,7 @@ cJSON *fm_record_learn(const struct fm_cell *cell, int64_t batch, const struct f
 {
     cJSON *o = begin("learn");
     if (!o) return NULL;
-    return finish(o, cell_id(o, cell) && number(o, "batch", (double)batch) && text(o, "outcome", fm_outcome_name(reply->outcome)) &&
+    return finish(o, cell_id(o, cell) && whole(o, "batch", batch) && text(o, "outcome", fm_outcome_name(reply->outcome)) &&
                          number(o, "loss_first", reply->train.loss_first) && number(o, "loss_last", reply->train.loss_last) &&
                          number(o, "steps", reply->train.steps) && truth(o, "learned", learned));
 }

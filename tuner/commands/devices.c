@@ -1,5 +1,6 @@
 #include "tuner/commands/devices.h"
 
+#include "probes/protocol/json.h"
 #include "tuner/base/memory.h"
 #include "tuner/campaign/session.h"
 
@@ -214,7 +215,7 @@ static void write_no_gpu(const struct inventory *all, struct fm_buf *out)
 
 static bool add_bytes(cJSON *o, const char *name, int64_t bytes)
 {
-    return bytes < 0 || cJSON_AddNumberToObject(o, name, (double)bytes);
+    return bytes < 0 || fm_json_add_i64(o, name, bytes);
 }
 
 static bool add_known(cJSON *o, const char *name, const char *text)
@@ -260,7 +261,7 @@ static bool device_json(const struct fm_reply *d, cJSON *o)
     for (uint32_t i = 0; good && i < d->holders; i++) {
         cJSON *h = cJSON_CreateObject();
         good = h && cJSON_AddItemToArray(holders, h) && cJSON_AddStringToObject(h, "name", d->holder[i].name) &&
-               cJSON_AddNumberToObject(h, "pid", (double)d->holder[i].pid) && add_bytes(h, "bytes", d->holder[i].bytes);
+               fm_json_add_i64(h, "pid", d->holder[i].pid) && add_bytes(h, "bytes", d->holder[i].bytes);
     }
     return good;
 }

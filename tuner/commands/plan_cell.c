@@ -1,5 +1,6 @@
 #include "tuner/commands/plan_cell.h"
 
+#include "probes/protocol/json.h"
 #include "tuner/campaign/record.h"
 #include "workloads/program/pytorch.h"
 
@@ -55,8 +56,8 @@ static bool add_flash(const struct planning *p, cJSON *row)
         planned_bytes = known && known->candidates.count ? known->candidates.item[0].workspace_bytes : known ? 0 : -1;
     }
     cJSON *planned = cJSON_GetObjectItemCaseSensitive(row, "planned");
-    return pytorch_bytes < 0 || (cJSON_AddNumberToObject(planned, "pytorch_flash_temporaries_bytes", (double)pytorch_bytes) &&
-                                 (planned_bytes < 0 || cJSON_AddNumberToObject(planned, "flash_workspace_bytes", (double)planned_bytes)));
+    return pytorch_bytes < 0 || (fm_json_add_i64(planned, "pytorch_flash_temporaries_bytes", pytorch_bytes) &&
+                                 (planned_bytes < 0 || fm_json_add_i64(planned, "flash_workspace_bytes", planned_bytes)));
 }
 
 /* the rows of one batch */
@@ -90,8 +91,8 @@ static fm_status put_verdict(struct planning *p, const struct fm_cell *cell, con
                 cJSON_AddStringToObject(o, "reason", reason) && cJSON_AddBoolToObject(o, "certified", 0);
     if (good && train >= 0) {
         max = cJSON_AddObjectToObject(o, "max_batch");
-        good = max && cJSON_AddNumberToObject(max, "train", (double)train) && (val < 0 || cJSON_AddNumberToObject(max, "val", (double)val)) &&
-               cJSON_AddNumberToObject(o, "planned_batch", (double)train);
+        good = max && fm_json_add_i64(max, "train", train) && (val < 0 || fm_json_add_i64(max, "val", val)) &&
+               fm_json_add_i64(o, "planned_batch", train);
     }
     if (good) return put(p, o, err);
     cJSON_Delete(o);

@@ -178,17 +178,18 @@ static void put_notes(const struct section *s)
             }
         }
         cJSON_ArrayForEach(part, cJSON_GetObjectItemCaseSensitive(planned, "breakdown")) {
-            if (part->valuedouble <= 0) continue;
-            fm_buf_printf(s->out, "%s%s %.1f MiB", between, part->string, part->valuedouble / (1024.0 * 1024));
+            int64_t bytes = 0;
+            if (!fm_json_i64(fm_json_object(planned, "breakdown"), part->string, &bytes) || bytes <= 0) continue;
+            fm_buf_printf(s->out, "%s%s %.1f MiB", between, part->string, (double)bytes / (1024.0 * 1024));
             between = ", ";
         }
         fm_buf_putc(s->out, '\n');
-        const cJSON *pytorch = cJSON_GetObjectItemCaseSensitive(planned, "pytorch_flash_temporaries_bytes");
-        const cJSON *ours = cJSON_GetObjectItemCaseSensitive(planned, "flash_workspace_bytes");
-        if (cJSON_IsNumber(pytorch)) {
+        int64_t pytorch_bytes, own_bytes;
+        if (fm_json_i64(planned, "pytorch_flash_temporaries_bytes", &pytorch_bytes)) {
             fm_buf_printf(s->out, "  cell %.*s: flash attention's backward would hold %.1f MiB of temporaries in PyTorch's kernel, which no "
-                          "figure here counts", ID_CHARS, cell->id, pytorch->valuedouble / (1024.0 * 1024));
-            if (cJSON_IsNumber(ours)) fm_buf_printf(s->out, "; its workspace here has %.1f MiB", ours->valuedouble / (1024.0 * 1024));
+                          "figure here counts", ID_CHARS, cell->id, (double)pytorch_bytes / (1024.0 * 1024));
+            if (fm_json_i64(planned, "flash_workspace_bytes", &own_bytes))
+                fm_buf_printf(s->out, "; its workspace here has %.1f MiB", (double)own_bytes / (1024.0 * 1024));
             fm_buf_putc(s->out, '\n');
         }
         if (row && is_timed(cell))

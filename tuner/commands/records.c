@@ -1,5 +1,6 @@
 #include "tuner/commands/records.h"
 
+#include "probes/protocol/json.h"
 #include "probes/protocol/protocol.h"
 #include "tuner/base/clock.h"
 #include "tuner/base/handicap.h"
@@ -25,9 +26,9 @@ static bool add_device(cJSON *list, const struct fm_session *s)
     if (good && d->device_driver[0]) good = cJSON_AddStringToObject(o, "driver", d->device_driver) != NULL;
     if (good && d->device_threads > 0) good = cJSON_AddNumberToObject(o, "threads", d->device_threads) != NULL;
     if (good && d->device_uuid[0]) good = cJSON_AddStringToObject(o, "uuid", d->device_uuid) != NULL;
-    if (good && d->device_total_bytes >= 0) good = cJSON_AddNumberToObject(o, "total_bytes", (double)d->device_total_bytes) != NULL;
-    if (good && capacity_bytes > 0 && capacity_bytes != INT64_MAX) good = cJSON_AddNumberToObject(o, "capacity_bytes", (double)capacity_bytes) != NULL;
-    if (good && s->framework_bytes) good = cJSON_AddNumberToObject(o, "framework_bytes", (double)s->framework_bytes) != NULL;
+    if (good && d->device_total_bytes >= 0) good = fm_json_add_i64(o, "total_bytes", d->device_total_bytes);
+    if (good && capacity_bytes > 0 && capacity_bytes != INT64_MAX) good = fm_json_add_i64(o, "capacity_bytes", capacity_bytes);
+    if (good && s->framework_bytes) good = fm_json_add_i64(o, "framework_bytes", s->framework_bytes);
     if (good && s->note[0]) good = cJSON_AddStringToObject(o, "note", s->note) != NULL;
     return good;
 }
@@ -55,9 +56,9 @@ cJSON *fm_record_end(const struct fm_campaign_totals *totals, bool interrupted)
 {
     cJSON *o = cJSON_CreateObject();
     bool good = o && cJSON_AddStringToObject(o, "kind", "end") && cJSON_AddNumberToObject(o, "v", 1) &&
-                cJSON_AddNumberToObject(o, "wall_ns", (double)totals->wall_ns) &&
-                cJSON_AddNumberToObject(o, "measured_ns", (double)totals->steps_ns) &&
-                cJSON_AddNumberToObject(o, "overhead_ns", (double)(totals->wall_ns - totals->steps_ns)) &&
+                fm_json_add_i64(o, "wall_ns", totals->wall_ns) &&
+                fm_json_add_i64(o, "measured_ns", totals->steps_ns) &&
+                fm_json_add_i64(o, "overhead_ns", (totals->wall_ns - totals->steps_ns)) &&
                 cJSON_AddBoolToObject(o, "interrupted", interrupted);
     if (good) return o;
     cJSON_Delete(o);

@@ -37,6 +37,12 @@ static void put_key(struct fm_buf *out, const char *key, const char *text)
     put_string(out, text);
 }
 
+/* a count: beyond 2^53, where readers of JSON lose digits, as a string */
+static void put_count(struct fm_buf *out, const char *key, double value)
+{
+    fm_buf_printf(out, value > 0x1p53 ? "\"%s\": \"%.0f\"" : "\"%s\": %.0f", key, value);
+}
+
 static const char *kind_name(enum fm_setting_kind kind)
 {
     static const char *const names[] = {
@@ -111,8 +117,9 @@ static void put_graph_json(struct fm_buf *out, const struct fm_graph *graph)
 {
     const struct fm_body *body = &graph->body[FM_BODY_TRAIN];
     const char *between = "";
-    fm_buf_printf(out, "\"parameters\": %" PRId64 ", \"macs\": %.0f, \"inputs\": [", fm_graph_parameters(graph),
-                  fm_graph_macs(graph));
+    fm_buf_printf(out, "\"parameters\": %" PRId64 ", ", fm_graph_parameters(graph));
+    put_count(out, "macs", fm_graph_macs(graph));
+    fm_buf_puts(out, ", \"inputs\": [");
     for (size_t i = 0; i < body->node_count; i++) {
         const struct fm_node *node = &body->node[i];
         if (node->op != FM_OP_input) continue;
@@ -261,8 +268,9 @@ static fm_status put_listed(struct fm_buf *out, const struct fm_workload *w, boo
     put_key(out, "workload", w->name);
     fm_buf_puts(out, ", ");
     put_key(out, "title", w->title);
-    fm_buf_printf(out, ", \"parameters\": %" PRId64 ", \"macs\": %.0f, \"settings\": %" PRIu32 "}", parameters, macs,
-                  w->settings);
+    fm_buf_printf(out, ", \"parameters\": %" PRId64 ", ", parameters);
+    put_count(out, "macs", macs);
+    fm_buf_printf(out, ", \"settings\": %" PRIu32 "}", w->settings);
     return FM_OK;
 }
 
