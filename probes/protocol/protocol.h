@@ -154,7 +154,7 @@ struct fm_reply {
 struct fm_answer {
     uint64_t key;
     bool unsupported;
-    char reason[96];
+    char reason[160];
     int64_t kept_bytes;             /* by the library, for each thread */
     uint32_t count;
     struct { int64_t bytes; char what[48]; } candidate[FM_ANSWER_CANDIDATES];

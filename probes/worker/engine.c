@@ -20,7 +20,7 @@ fm_status fm_engine_workspaces(const struct fm_backend_ops *ops, struct fm_backe
         fm_status status = ops->candidates(backend, &problem, &entry.candidates, &why);
         if (status == FM_UNSUPPORTED) {
             entry.unsupported = true;
-            (void)snprintf(entry.reason, sizeof entry.reason, "%.90s", why.text);
+            (void)snprintf(entry.reason, sizeof entry.reason, "%.*s", (int)sizeof entry.reason - 1, why.text);
         } else if (status != FM_OK) {
             return FM_FAIL(err, status, "%s: %.300s", program->names + program->call[i].label, why.text);
         }

@@ -309,11 +309,17 @@ static void odd_texts(void **state)
     assert_int_equal(fm_cache_open(&cache, 50, NULL), FM_OK);
     struct fm_workspace_entry e = { .key = 5, .unsupported = true, .reason = "first\nsecond\tthird" };
     struct fm_workspace_entry f = { .key = 6, .candidates = { .count = 1, .item = { { 7, "a\tb\nc" } } } };
+    /* as long as one can be, and not a byte less */
+    struct fm_workspace_entry g = { .key = 7, .unsupported = true };
+    memset(g.reason, 'r', sizeof g.reason - 1);
+    assert_true(sizeof g.reason >= 160);
     fm_cache_append(&cache, &e);
     fm_cache_append(&cache, &f);
+    fm_cache_append(&cache, &g);
     fm_cache_close(&cache);
     read_entries(50, &table);
-    assert_int_equal(table.count, 2);
+    assert_int_equal(table.count, 3);
+    assert_string_equal(fm_workspaces_find(&table, 7)->reason, g.reason);
     assert_string_equal(fm_workspaces_find(&table, 5)->reason, "first second third");
     assert_string_equal(fm_workspaces_find(&table, 6)->candidates.item[0].what, "a b c");
     fm_workspaces_release(&table);

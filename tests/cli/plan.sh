@@ -36,6 +36,14 @@ says out.txt "unsupported: flash attention is for fp16 and bf16"
 # TF32 and timed engines change no tensor: without a device they are planned, and where they cannot be it is said
 peak 1763.420 "${light[@]}" --precision tf32
 peak 1763.420 "${light[@]}" --cudnn-benchmark on
+if [ -x "$(dirname "$FILLMARK")/fillmark-worker-cpu" ] && ! grep avx512_fp16 /proc/cpuinfo >/dev/null; then
+    # a reason is told to its end, also from the cache
+    for again in 1 2; do
+        wants 0 "$FILLMARK" plan --device cpu --workload segformer --precision fp16
+        says out.txt "f16 needs oneDNN 3 and a CPU with AVX512-FP16; oneDNN "
+        says out.txt " here"
+    done
+fi
 for device in cpu ref; do
     [ -x "$(dirname "$FILLMARK")/fillmark-worker-$device" ] || continue
     wants 0 "$FILLMARK" plan --device $device "${light[@]}" --precision tf32

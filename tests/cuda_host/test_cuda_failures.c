@@ -44,7 +44,7 @@ static void drivers(void **state)
     refuses("init=34", NULL, FM_UNSUPPORTED, "stub");
     refuses("init=803", NULL, FM_UNSUPPORTED, "reboot");
     refuses("init=999", NULL, FM_UNSUPPORTED, "CUDA_ERROR_UNKNOWN (999)");
-    refuses("driver=11080", NULL, FM_UNSUPPORTED, "knows CUDA up to 11.8, fillmark needs 12.4; install a newer driver");
+    refuses("driver=11080", NULL, FM_UNSUPPORTED, "knows CUDA up to 11.8, fillmark needs 12.4; install a newer driver (CUDA 12.4: 550 or later)");
     refuses("driver=12080,cudart=13000", NULL, FM_UNSUPPORTED, "knows CUDA up to 12.8, cuDNN needs 13.0");
     refuses("cudnn=8904", NULL, FM_UNSUPPORTED, "is too old");
     /* within one major version the driver may be older */
@@ -185,6 +185,8 @@ static void findings(void **state)
         if (info.findings != 1) fail_msg("%s: %u findings, the first: %s", row[i].options, info.findings, info.finding[0].what);
         contains(info.finding[0].what, row[i].what);
         assert_true(info.finding[0].remedy[0] != '\0');
+        if (strstr(row[i].what, "NCCL is made"))
+            assert_string_equal(info.finding[0].remedy, "install a newer driver (CUDA 13.0: 580 or later), or this library for an older CUDA");
         fm_backend_cuda.close(backend);
     }
     struct fm_device_info info;

@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SPEC_ANSWERS "3"                /* what the cached answers of the spec worker mean: counts up when that changes */
+#define ANSWERS "2"                     /* what the cached answers of workers mean: counts up when that changes */
+#define SPEC_ANSWERS "3"                /* likewise of the spec worker alone */
 #define ANSWERS_OF_SEARCH "1"           /* likewise of the largest batches */
 #define QUESTION_DEADLINE_NS INT64_C(120000000000)
 
@@ -73,7 +74,7 @@ static uint64_t fingerprint_of(const struct fm_reply *d)
 {
     char threads[16];
     (void)snprintf(threads, sizeof threads, "%d", d->device_threads);
-    const char *const parts[] = { d->device_name, d->device_isa, d->device_library, d->device_driver, threads, FILLMARK_VERSION };
+    const char *const parts[] = { d->device_name, d->device_isa, d->device_library, d->device_driver, threads, FILLMARK_VERSION, ANSWERS };
     uint64_t hash = FM_HASH_INIT;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) hash = fm_hash_text(hash, parts[i]);
     return hash;

@@ -13,6 +13,8 @@
 
 #define FM_MAX_CANDIDATES 10            /* what PyTorch times with cudnn.benchmark */
 
+#define FM_WORKSPACE_REASON_BYTES 160
+
 struct fm_candidate {
     int64_t workspace_bytes;
     char what[48];                      /* implementation, for people: "jit:avx512_core" */
@@ -40,7 +42,7 @@ struct fm_workspace_entry {
     uint64_t key;
     struct fm_candidates candidates;
     bool unsupported;
-    char reason[96];                    /* why unsupported */
+    char reason[FM_WORKSPACE_REASON_BYTES];     /* why unsupported */
 };
 
 void fm_workspaces_release(struct fm_workspaces *table);

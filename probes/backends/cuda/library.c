@@ -245,13 +245,24 @@ void fm_cudnn_version_text(size_t version, char text[24])
     (void)snprintf(text, 24, "%zu.%zu.%zu", version / 10000 % 1000, version / 100 % 100, version % 100);
 }
 
+void fm_cuda_driver_text(size_t version, char text[48])
+{
+    static const struct { size_t cuda; int driver; } known[] = { { 12000, 525 }, { 12040, 550 }, { 13000, 580 } };
+    char cuda[24];
+    fm_cuda_version_text(version, cuda);
+    (void)snprintf(text, 48, "CUDA %s", cuda);
+    for (size_t i = 0; i < COUNT(known); i++)
+        if (known[i].cuda == version) (void)snprintf(text, 48, "CUDA %s: %d or later", cuda, known[i].driver);
+}
+
 static fm_status old_driver(const struct fm_cuda_libraries *l, const char *what, size_t needs, struct fm_err *err)
 {
-    char has[24], wants[24];
+    char has[24], wants[24], driver[48];
     fm_cuda_version_text(l->found[FM_CUDA_DRIVER].version, has);
     fm_cuda_version_text(needs, wants);
+    fm_cuda_driver_text(needs, driver);
     return FM_FAIL(err, FM_UNSUPPORTED, "NVIDIA's driver is too old: it knows CUDA up to %s, %s needs %s; install a newer "
-                   "driver (CUDA 12: 525 or later, CUDA 13: 580 or later)", has, what, wants);
+                   "driver (%s)", has, what, wants, driver);
 }
 
 fm_status fm_cuda_driver_check(const struct fm_cuda_libraries *l, struct fm_err *err)

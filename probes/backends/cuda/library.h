@@ -53,6 +53,9 @@ bool fm_cudnn_wrong_tf32_conv3d(size_t version);
 
 /* "13.0" of 13000, "9.19.0" of 91900 (cuDNN) */
 void fm_cuda_version_text(size_t version, char text[24]);
+/* the driver that a version of CUDA takes, for people: "CUDA 12.4: 550 or later", "CUDA 12.6" where it is not listed here
+ * (CUDA Toolkit release notes, NVIDIA: CUDA Toolkit and corresponding driver versions, Linux) */
+void fm_cuda_driver_text(size_t version, char text[48]);
 void fm_cudnn_version_text(size_t version, char text[24]);
 
 #endif

@@ -139,13 +139,15 @@ static void found(struct fm_device_info *out, const char *remedy, const char *fo
 
 static void check_driver(const struct part *driver, const struct part *p, struct fm_device_info *out)
 {
-    char knows[24], wants[24];
+    char knows[24], wants[24], newer[48], remedy[128];
     if (!p->here || !p->cuda || !driver->cuda || p->cuda <= driver->cuda) return;
     fm_cuda_version_text(driver->cuda, knows);
     fm_cuda_version_text(p->cuda, wants);
+    /* within one major version newer libraries run on older drivers */
+    fm_cuda_driver_text(p->cuda / 1000 * 1000, newer);
+    (void)snprintf(remedy, sizeof remedy, "install a newer driver (%s), or this library for an older CUDA", newer);
     if (p->cuda / 1000 > driver->cuda / 1000)
-        found(out, "install a newer driver (CUDA 12: 525 or later, CUDA 13: 580 or later), or this library for an older CUDA",
-              "%s is made for CUDA %s, the driver knows CUDA up to %s: it does not run", p->name, wants, knows);
+        found(out, remedy, "%s is made for CUDA %s, the driver knows CUDA up to %s: it does not run", p->name, wants, knows);
     else
         found(out, "a newer driver lifts that", "%s is made for CUDA %s, the driver knows CUDA up to %s: it runs, but for what is compiled at run time",
               p->name, wants, knows);
