@@ -102,13 +102,19 @@ static bool put_rate(cJSON *o, const struct fm_interval *rate)
            put_f64(r, "hi", rate->interval_known ? rate->hi : NAN) && put_count(r, "launches", (int64_t)rate->launches);
 }
 
+static bool put_bounds(cJSON *o, const char *name, int64_t lo, int64_t hi)
+{
+    cJSON *bounds = object_in(o, name);
+    return bounds && put_count(bounds, "lo", lo) && put_count(bounds, "hi", hi);
+}
+
 static cJSON *point_json(const struct fm_result_point *p)
 {
     cJSON *o = cJSON_CreateObject();
     if (!o) return NULL;
     bool good = put_count(o, "batch", p->batch) && put_rate(o, &p->samples_per_s);
-    cJSON *peak = good ? object_in(o, "peak_bytes") : NULL;
-    return finish(o, peak && put_count(peak, "lo", p->peak_lo_bytes) && put_count(peak, "hi", p->peak_hi_bytes) &&
+    return finish(o, good && put_bounds(o, "peak_bytes", p->peak_lo_bytes, p->peak_hi_bytes) &&
+                         put_bounds(o, "planned_bounds_bytes", p->planned_lo_bytes, p->planned_hi_bytes) &&
                          put_count(o, "planned_peak_bytes", p->planned_peak_bytes) && put_f64(o, "throttled_share", p->throttled_share) &&
                          fm_json_put(o, "shared", p->shared < 0 ? cJSON_CreateNull() : cJSON_CreateBool(p->shared)) &&
                          put_bool(o, "pareto", p->front.member) &&
@@ -155,10 +161,22 @@ static bool put_verdict(cJSON *o, const struct fm_result_cell *cell)
            fm_json_put_copy(o, "raw_probes", fm_json_get(cell->verdict, "raw_probes"));
 }
 
+static bool put_left_out(cJSON *o, const struct fm_result *result, const struct fm_result_cell *cell)
+{
+    cJSON *list = cJSON_AddArrayToObject(o, "left_out");
+    for (size_t i = 0; i < result->left_out_count && list; i++) {
+        const struct fm_result_left_out *one = &result->left_out[i];
+        if (&result->cells[one->cell] != cell) continue;
+        cJSON *item = cJSON_CreateObject();
+        if (!fm_json_push(list, finish(item, item && put_text(item, "what", one->what) && put_text(item, "reason", one->reason)))) return false;
+    }
+    return list != NULL;
+}
+
 static cJSON *cell_json(const struct fm_result *result, const struct fm_result_cell *cell)
 {
     cJSON *o = cJSON_CreateObject();
-    return finish(o, o && put_identity(o, cell) && put_verdict(o, cell) &&
+    return finish(o, o && put_identity(o, cell) && put_verdict(o, cell) && put_left_out(o, result, cell) &&
                          put_count(o, "knee_batch", batch_at(result, cell->knee)) &&
                          put_count(o, "best_batch", batch_at(result, cell->best)) &&
                          put_count(o, "rank", cell->rank ? (int64_t)cell->rank : -1) &&

@@ -150,8 +150,20 @@ static fm_status add_skipped(struct fm_result *result, const cJSON *record, stru
 {
     size_t index;
     fm_status status = cell_of(result, record, &index, err);
-    if (status == FM_OK) status = need(record, "reason", &result->cells[index].skipped, err);
-    return status;
+    struct fm_result_left_out one = { .cell = index };
+    if (status == FM_OK) status = need(record, "what", &one.what, err);
+    if (status == FM_OK) status = need(record, "reason", &one.reason, err);
+    if (status != FM_OK) return status;
+    result->cells[index].skipped = one.reason;
+    for (size_t i = 0; i < result->left_out_count; i++) {
+        const struct fm_result_left_out *other = &result->left_out[i];
+        if (other->cell == index && same(other->what, one.what) && same(other->reason, one.reason)) return FM_OK;
+    }
+    struct fm_result_left_out *list = fm_grow(result->left_out, &result->left_out_capacity, result->left_out_count + 1, sizeof *list);
+    if (!list) return FM_FAIL(err, FM_NOMEM, "no memory for what was left out");
+    result->left_out = list;
+    list[result->left_out_count++] = one;
+    return FM_OK;
 }
 
 /* ---- rows ---- */
@@ -244,6 +256,7 @@ static fm_status add(struct fm_result *result, const cJSON *record, struct fm_er
     if (strcmp(kind, "run") == 0 || strcmp(kind, "resume") == 0) result->complete = false;
     /* a run that goes on says again what it leaves out */
     for (size_t i = 0; strcmp(kind, "resume") == 0 && i < result->cell_count; i++) result->cells[i].skipped = NULL;
+    if (strcmp(kind, "resume") == 0) result->left_out_count = 0;
     if (strcmp(kind, "start") == 0) return cell_of(result, record, &cell, err);
     if (strcmp(kind, "cell") == 0) return add_cell(result, record, err);
     if (strcmp(kind, "row") == 0) return add_row(result, record, err);
@@ -394,8 +407,24 @@ void fm_result_release(struct fm_result *result)
     fm_free(result->cells);
     fm_free(result->rows);
     fm_free(result->points);
+    fm_free(result->left_out);
     fm_records_release(&result->own);
     *result = (struct fm_result){ 0 };
+}
+
+void fm_result_put_left_out(const struct fm_result *result, size_t cell, struct fm_buf *out)
+{
+    const struct fm_result_left_out *list = result->left_out;
+    const char *between = "";
+    for (size_t i = 0; i < result->left_out_count; i++) {
+        bool said = list[i].cell != cell;
+        for (size_t k = 0; k < i && !said; k++) said = list[k].cell == cell && same(list[k].reason, list[i].reason);
+        if (said) continue;
+        fm_buf_printf(out, "%s%s: %s", between, list[i].reason, list[i].what);
+        for (size_t k = i + 1; k < result->left_out_count; k++)
+            if (list[k].cell == cell && same(list[k].reason, list[i].reason)) fm_buf_printf(out, "; %s", list[k].what);
+        between = " · ";
+    }
 }
 
 const cJSON *fm_result_device(const struct fm_result *result, const char *id)

@@ -11,6 +11,7 @@
  *   peak     of a point, device bytes: the larger of training's and validation's measured reserved bytes. Where the cell's
  *            validation was not run at that batch, training's is a lower bound, and the peak at its nearest larger batch
  *            with validation is the upper one; without either the peak is not known.
+ *   planned  the same of planned reserved bytes: bounds, and one figure where they are equal
  *   knee     the smallest batch whose samples/s is within 5 % of the cell's best (probes/measure/knee.h)
  *   fronts   and ranks: results/pareto.h
  *   relative_speed  samples/s at the knee over that of rank 1 among the cells of the unchanged model (same device, workload
@@ -25,6 +26,7 @@
 #include "probes/protocol/protocol.h"
 #include "results/journal.h"
 #include "results/pareto.h"
+#include "tuner/base/buf.h"
 
 #define FM_NO_POINT SIZE_MAX
 
@@ -54,8 +56,15 @@ struct fm_result_point {
     double throttled_share;                     /* of the timed steps of its launches; NaN: unknown for one of them */
     int shared;                                 /* 1: a launch was timed while others used the device; 0: none; -1 unknown */
     int64_t peak_lo_bytes, peak_hi_bytes;       /* both known or both -1 */
-    int64_t planned_peak_bytes;                 /* reserved; -1 unless training and validation were planned */
+    int64_t planned_peak_bytes;                 /* the planned peak where its bounds are one figure, else -1 */
+    int64_t planned_lo_bytes, planned_hi_bytes; /* likewise of what was planned */
     struct fm_pareto_front front, model_front;
+};
+
+/* something of a cell that the run did not do, as its records say */
+struct fm_result_left_out {
+    size_t cell;
+    const char *what, *reason;
 };
 
 struct fm_result_cell {
@@ -84,8 +93,9 @@ struct fm_result {
     struct fm_result_cell *cells;
     struct fm_result_row *rows;
     struct fm_result_point *points;
-    size_t cell_count, row_count, point_count;
-    size_t cell_capacity, row_capacity, point_capacity;
+    struct fm_result_left_out *left_out;        /* by the last run that went on */
+    size_t cell_count, row_count, point_count, left_out_count;
+    size_t cell_capacity, row_capacity, point_capacity, left_out_capacity;
     bool torn;                  /* the journal ends in a line that is not whole */
     bool complete;              /* the last run ended by itself */
     int64_t wall_ns, measured_ns, overhead_ns;  /* summed over the runs that ended; -1 unknown */
@@ -99,6 +109,8 @@ void fm_result_release(struct fm_result *result);
 
 /* the run's device of that id, NULL if it is not listed */
 const cJSON *fm_result_device(const struct fm_result *result, const char *id);
+/* "time budget: boundary not certified; replications of batch 8": all that was left out of a cell, by reason; "" if nothing */
+void fm_result_put_left_out(const struct fm_result *result, size_t cell, struct fm_buf *out);
 /* Why a mistrusted cell is: it did not learn, or the check did not get so far. NULL for the others. */
 const char *fm_result_mistrust(const struct fm_result_cell *cell);
 /* Planned minus counted bytes of a row that ran and whose figures are both known; false if they agree or are not known, or

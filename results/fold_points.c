@@ -129,42 +129,43 @@ static bool validates_more(const struct fm_result_cell *a, const struct fm_resul
     return of_a && of_b && strcmp(of_a, "same") == 0 && (strcmp(of_b, "half") == 0 || strcmp(of_b, "same") == 0);
 }
 
-/* Of a cell that did not validate at this batch itself: one that did, with more, bounds it; so does its own next larger. */
-static void set_peak(const struct fm_result *result, struct fm_result_point *point)
+/* reserved bytes of a row's kind of figures */
+static int64_t reserved(const struct fm_result_row *row, bool planned)
+{
+    return planned ? row->planned.reserved_bytes : row->measured.reserved_bytes;
+}
+
+/* Bounds of a point's peak. Of a cell that did not validate at this batch itself: one that did, with more, bounds it; so does
+ * its own next larger. */
+static void set_bounds(const struct fm_result *result, const struct fm_result_point *point, bool planned, int64_t *lo, int64_t *hi)
 {
     const struct fm_result_cell *cell = &result->cells[point->cell];
-    int64_t train = -1, val = -1, planned_train = -1, planned_val = -1, above = -1, above_batch = INT64_MAX;
-    int64_t more = -1, planned_more = -1;
+    int64_t train = -1, val = -1, more = -1, above = -1, above_batch = INT64_MAX;
     for (size_t i = 0; i < result->row_count; i++) {
         const struct fm_result_row *row = &result->rows[i];
-        if (row->superseded || row->outcome != FM_OUTCOME_ok) continue;
-        if (!row->val && row->batch == point->batch && shares_training(&result->cells[row->cell], cell)) {
-            train = larger(train, row->measured.reserved_bytes);
-            planned_train = larger(planned_train, row->planned.reserved_bytes);
-        }
         const struct fm_result_cell *other = &result->cells[row->cell];
-        if (row->val && row->cell != point->cell && row->batch == point->batch && shares_training(other, cell) &&
-            validates_more(other, cell)) {
-            more = larger(more, row->measured.reserved_bytes);
-            planned_more = larger(planned_more, row->planned.reserved_bytes);
-        }
-        if (!row->val || row->cell != point->cell || row->measured.reserved_bytes < 0) continue;
-        if (row->batch == point->batch) {
-            val = larger(val, row->measured.reserved_bytes);
-            planned_val = larger(planned_val, row->planned.reserved_bytes);
-        } else if (row->batch > point->batch && row->batch <= above_batch) {
-            above = row->batch == above_batch ? larger(above, row->measured.reserved_bytes) : row->measured.reserved_bytes;
-            above_batch = row->batch;
-        }
+        int64_t bytes = reserved(row, planned);
+        if (row->superseded || row->outcome != FM_OUTCOME_ok || bytes < 0) continue;
+        bool here = row->batch == point->batch, own = row->cell == point->cell;
+        if (!row->val && here && shares_training(other, cell)) train = larger(train, bytes);
+        if (row->val && here && !own && shares_training(other, cell) && validates_more(other, cell)) more = larger(more, bytes);
+        if (row->val && here && own) val = larger(val, bytes);
+        if (!row->val || !own || row->batch <= point->batch || row->batch > above_batch) continue;
+        above = row->batch == above_batch ? larger(above, bytes) : bytes;
+        above_batch = row->batch;
     }
-    point->peak_lo_bytes = point->peak_hi_bytes = point->planned_peak_bytes = -1;
+    *lo = *hi = -1;
     if (more >= 0 && (above < 0 || more < above)) above = more;
     if (train < 0 || (cell->validates && val < 0 && above < 0)) return;
-    point->peak_lo_bytes = larger(train, val);
-    point->peak_hi_bytes = cell->validates && val < 0 ? larger(train, above) : point->peak_lo_bytes;
-    if (planned_val < 0 && planned_more >= 0 && planned_more <= planned_train) planned_val = planned_more;
-    if (planned_train >= 0 && (!cell->validates || planned_val >= 0))
-        point->planned_peak_bytes = larger(planned_train, planned_val);
+    *lo = larger(train, val);
+    *hi = cell->validates && val < 0 ? larger(train, above) : *lo;
+}
+
+static void set_peak(const struct fm_result *result, struct fm_result_point *point)
+{
+    set_bounds(result, point, false, &point->peak_lo_bytes, &point->peak_hi_bytes);
+    set_bounds(result, point, true, &point->planned_lo_bytes, &point->planned_hi_bytes);
+    point->planned_peak_bytes = point->planned_lo_bytes == point->planned_hi_bytes ? point->planned_lo_bytes : -1;
 }
 
 /* ---- points ---- */

@@ -31,7 +31,8 @@
  *   verdict  cell, outcome, reason, max_batch{train, val}, certified, limited_by, non_monotone, mistrusted,
  *            probes{boundary, ladder, replicate}, search, planned_batch, raw_answer, raw_probes
  *   learn    cell, batch, outcome, loss_first, loss_last, steps, learned: the check that the network learns one batch
- *   skipped  cell, what, reason
+ *   skipped  cell, what ("boundary": all of it; "boundary not certified", "ladder at batch 1, 2", "replications of batch 8", ...),
+ *            reason
  *   end      wall_ns, measured_ns, overhead_ns, interrupted
  * Where two devices run the same cell, records that name a cell also name its `device`.
  * A `start` without a row of its probe: the probe that ran when the process died (see resume.h). */

@@ -198,7 +198,7 @@ static void put_figure(const struct table *t, const struct fm_result_cell *cell,
         else fm_buf_puts(text, FM_UNKNOWN_TEXT);
         break;
     case 6: fm_put_gib_range(text, p ? p->peak_lo_bytes : -1, p ? p->peak_hi_bytes : -1); break;
-    case 7: fm_put_gib(text, p ? p->planned_peak_bytes : -1); break;
+    case 7: fm_put_gib_range(text, p ? p->planned_lo_bytes : -1, p ? p->planned_hi_bytes : -1); break;
     default: fm_buf_puts(text, short_id(cell, id)); break;
     }
 }
@@ -337,6 +337,15 @@ static void put_doubt(struct table *t, const struct fm_result_cell *cell, const 
     end_line(t);
 }
 
+static void put_left_out(struct table *t, size_t cell)
+{
+    struct fm_buf text = FM_BUF(1 << 16);
+    fm_result_put_left_out(t->result, cell, &text);
+    if (!fm_buf_ok(&text)) t->out->failed = true;
+    else if (text.bytes) put_doubt(t, &t->result->cells[cell], fm_buf_text(&text));
+    fm_buf_release(&text);
+}
+
 static void put_doubts(struct table *t)
 {
     for (size_t i = 0; i < t->section_count; i++) {
@@ -348,11 +357,11 @@ static void put_doubts(struct table *t)
         }
         if (cell->non_monotone)
             put_doubt(t, cell, "memory does not only grow with the batch: a smaller one than the max batch may not fit");
-        if (is_listed(cell) && cell->verdict && !cell->certified) {
+        /* a boundary that was left out is named below */
+        bool cut = cell->skipped && why(cell) && strcmp(cell->skipped, why(cell)) == 0;
+        if (is_listed(cell) && cell->verdict && !cell->certified && !cut)
             put_doubt(t, cell, why(cell) ? why(cell) : "its max batch is not certified");
-        } else if (is_listed(cell) && cell->skipped) {
-            put_doubt(t, cell, cell->skipped);
-        }
+        if (is_listed(cell)) put_left_out(t, t->section[i]);
         if (cell->suspects) put_doubt(t, cell, "fillmark ended while a probe of it ran, which was not tried again");
     }
 }

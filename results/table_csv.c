@@ -53,9 +53,9 @@ static void header(const struct fm_keys *keys, struct fm_buf *out)
     static const char *const before[] = { "device", "device_name", "workload", "cell" };
     static const char *const after[] = {
         "model_id", "changes_model", "outcome", "reason", "planned_batch", "max_batch_train", "max_batch_val", "certified",
-        "limited_by", "non_monotone", "mistrusted", "rank", "pareto", "pareto_tentative", "model_front", "knee_batch", "knee_samples_per_s",
+        "limited_by", "non_monotone", "mistrusted", "left_out", "rank", "pareto", "pareto_tentative", "model_front", "knee_batch", "knee_samples_per_s",
         "knee_samples_per_s_lo", "knee_samples_per_s_hi", "knee_launches", "knee_throttled_share", "knee_shared", "knee_peak_bytes_lo", "knee_peak_bytes_hi",
-        "knee_planned_peak_bytes", "relative_speed", "best_batch", "best_samples_per_s", "parameters", "flops_per_sample",
+        "knee_planned_peak_bytes_lo", "knee_planned_peak_bytes_hi", "relative_speed", "best_batch", "best_samples_per_s", "parameters", "flops_per_sample",
         "capacity_bytes", "reproduce",
     };
     for (size_t i = 0; i < sizeof before / sizeof *before; i++) field(out, before[i]);
@@ -81,6 +81,15 @@ static void changes(const struct fm_result_cell *cell, struct fm_buf *out)
     fm_buf_release(&names);
 }
 
+static void left_out(const struct fm_result *result, const struct fm_result_cell *cell, struct fm_buf *out)
+{
+    struct fm_buf text = FM_BUF(1 << 16);
+    fm_result_put_left_out(result, (size_t)(cell - result->cells), &text);
+    field(out, fm_buf_text(&text));
+    if (!fm_buf_ok(&text)) out->failed = true;
+    fm_buf_release(&text);
+}
+
 static void point_fields(const struct fm_result_point *p, struct fm_buf *out)
 {
     const struct fm_interval *rate = p ? &p->samples_per_s : NULL;
@@ -94,7 +103,8 @@ static void point_fields(const struct fm_result_point *p, struct fm_buf *out)
     field(out, p && p->shared >= 0 ? p->shared ? "true" : "false" : NULL);
     count(out, p ? p->peak_lo_bytes : -1);
     count(out, p ? p->peak_hi_bytes : -1);
-    count(out, p ? p->planned_peak_bytes : -1);
+    count(out, p ? p->planned_lo_bytes : -1);
+    count(out, p ? p->planned_hi_bytes : -1);
 }
 
 static void line(const struct fm_result *result, const struct fm_keys *keys, const struct fm_result_cell *cell,
@@ -118,6 +128,7 @@ static void line(const struct fm_result *result, const struct fm_keys *keys, con
     field(out, cell->limited_by);
     truth(out, cell->non_monotone);
     truth(out, cell->mistrusted);
+    left_out(result, cell, out);
     count(out, cell->rank ? (int64_t)cell->rank : -1);
     truth(out, cell->front.member);
     truth(out, cell->front.tentative);

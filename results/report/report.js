@@ -405,7 +405,8 @@ function columns() {
         figure("speed", "relative speed", c => c.relative_speed, v => known(v) ? v.toFixed(3) : UNKNOWN),
         figure("peak", "measured peak GiB", knee(p => number(p.peak_bytes.lo)), (v, c) =>
             known(v) ? gibRange(v, number(c.knee.peak_bytes.hi)) : UNKNOWN),
-        figure("planned", "planned peak GiB", c => c.knee ? number(c.knee.planned_peak_bytes) : plannedPeak(c), gib),
+        figure("planned", "planned peak GiB", c => c.knee ? number(c.knee.planned_bounds_bytes.lo) : plannedPeak(c), (v, c) =>
+            known(v) && c.knee ? gibRange(v, number(c.knee.planned_bounds_bytes.hi)) : gib(v)),
         figure("calibrated", "calibrated samples/s", c => number(d3.max(plansOf(c), r => r.planned.calibrated_samples_per_s)), four),
         figure("bound", "bound samples/s", c => number(d3.max(plansOf(c), r => r.planned.bound_samples_per_s)), four),
         figure("flops", "FLOPs a sample", c => number(c.flops_per_sample), v => scaled(v, "")),
@@ -428,10 +429,11 @@ function inOrder(cells, list) {
     });
 }
 function againCell(td, cell) {
-    if (!cell.reproduce && !cell.reason && !cell.skipped) { element(td, "code", cell.id.slice(0, 8)); return; }
+    const left = cell.left_out.map(l => l.reason + ": " + l.what);
+    if (!cell.reproduce && !cell.reason && !left.length) { element(td, "code", cell.id.slice(0, 8)); return; }
     const details = element(td, "details");
     element(element(details, "summary"), "code", cell.id.slice(0, 8));
-    for (const why of [cell.reason, cell.skipped]) if (why) element(details, "p", why);
+    for (const why of [cell.reason, ...left]) if (why) element(details, "p", why);
     if (cell.reproduce) element(details, "code", cell.reproduce);
 }
 function drawTable(cells) {

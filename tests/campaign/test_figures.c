@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -76,7 +77,7 @@ static void assert_figures(const struct fm_trial *t)
 static void the_knee_that_is_shown_has_its_launches(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 24; seed += FM_TRIAL_STRIDE) {
+    for (uint64_t seed = 1; seed <= 12; seed += FM_TRIAL_STRIDE) {
         struct fm_trial t;
         fm_trial_open(&t, (const char *const[]){ "edge=16", NULL });
         t.config.launches = LAUNCHES;
@@ -134,6 +135,73 @@ static void a_launch_that_died_is_made_up_for(void **state)
     fm_trial_close(&t);
 }
 
+/* ---- what the time left out is named ---- */
+
+/* does a record of what was left out, of this cell, begin so? */
+static bool names(const struct fm_result *r, size_t cell, const char *what)
+{
+    for (size_t i = 0; i < r->left_out_count; i++)
+        if (r->left_out[i].cell == cell && strcmp(r->left_out[i].reason, "time budget") == 0 &&
+            strncmp(r->left_out[i].what, what, strlen(what)) == 0)
+            return true;
+    return false;
+}
+
+static void assert_named(const struct fm_result *r, size_t index, int64_t fits)
+{
+    const struct fm_result_cell *cell = &r->cells[index];
+    char what[64];
+    if (strcmp(cell->outcome, "skipped") == 0 || strcmp(cell->outcome, "unfinished") == 0) {
+        assert_true(names(r, index, "boundary"));
+        return;
+    }
+    /* what ran and fits is a bound, certified or not */
+    assert_string_equal(cell->outcome, "ok");
+    assert_in_range(cell->max_train, 1, fits);
+    if (cell->certified) assert_int_equal(cell->max_train, fits);
+    assert_int_equal(names(r, index, "boundary not certified"), !cell->certified);
+    bool ladder = false;
+    for (int64_t b = 1; b < cell->max_train; b *= 2) ladder = ladder || !launches_at(r, cell, b);
+    assert_int_equal(names(r, index, "ladder at batch "), ladder);
+    const int64_t figure[] = { cell->max_train, cell->knee == FM_NO_POINT ? cell->max_train : r->points[cell->knee].batch };
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(what, sizeof what, "replications of batch %lld", (long long)figure[i]);
+        assert_int_equal(names(r, index, what), launches_at(r, cell, figure[i]) < LAUNCHES);
+    }
+}
+
+static void what_the_time_left_out_is_named(void **state)
+{
+    (void)state;
+    const int64_t want[] = { 20, 41, 50 };
+    size_t left = 1;
+    for (int64_t budget = 1; left; budget += 2 + FM_TRIAL_STRIDE) {
+        struct fm_trial t;
+        struct folded f;
+        struct fm_buf text = FM_BUF(1 << 16);
+        fm_trial_open(&t, (const char *const[]){ "edge=16 val_batch=same", "edge=16 val_batch=half", "edge=16 val_batch=max", NULL });
+        t.config.launches = LAUNCHES;
+        t.script.fits_batch = 50, t.script.val_fits_batch = 20;
+        t.probe_ns = 1000;
+        t.config.time_budget_ns = budget * t.probe_ns;
+        run(&t);
+        fold(&t, &f);
+        left = f.result.left_out_count;
+        assert_int_equal(fm_table_text(&f.result, &text, NULL), FM_OK);
+        for (size_t i = 0; i < 3; i++) {
+            struct fm_buf said = FM_BUF(1 << 12);
+            assert_named(&f.result, i, want[i]);
+            fm_result_put_left_out(&f.result, i, &said);
+            if (f.result.cells[i].max_train > 0) assert_non_null(strstr(fm_buf_text(&text), fm_buf_text(&said)));
+            fm_buf_release(&said);
+        }
+        assert_true(budget < 200);
+        fm_buf_release(&text);
+        unfold(&f);
+        fm_trial_close(&t);
+    }
+}
+
 static int leave(void **state)
 {
     assert_int_equal(fm_memory_live, 0);
@@ -147,6 +215,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_knee_that_is_shown_has_its_launches),
         cmocka_unit_test(each_cells_largest_batch_has_its_launches),
         cmocka_unit_test(a_launch_that_died_is_made_up_for),
+        cmocka_unit_test(what_the_time_left_out_is_named),
     };
     return cmocka_run_group_tests(tests, fm_trial_setup, leave);
 }

@@ -23,7 +23,7 @@ function checkRun() {
     for (const row of rows()) {
         const cell = cellOf(row), k = knee(cell);
         const wants = { rank: cell.rank, train: cell.max_batch.train, val: cell.max_batch.val, batch: cell.knee_batch, speed: cell.relative_speed,
-                        rate: k && k.samples_per_s.median, peak: k && k.peak_bytes.lo, planned: k && k.planned_peak_bytes, flops: cell.flops_per_sample };
+                        rate: k && k.samples_per_s.median, peak: k && k.peak_bytes.lo, planned: k && k.planned_bounds_bytes.lo, flops: cell.flops_per_sample };
         for (const [column, want] of Object.entries(wants)) {
             const shown = value(row, column);
             check(want === null ? shown === undefined : Number(shown) === Number(want), `${cell.id} ${column}: ${shown}, not ${want}`);

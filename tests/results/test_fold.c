@@ -207,6 +207,29 @@ static void test_validation_searched_alone(void **state)
     release(&f);
 }
 
+/* below the largest batch its validation was not run: what was planned has bounds as what was measured has */
+static void test_bounds_of_plans(void **state)
+{
+    (void)state;
+#define PLANNED(bytes) ",'planned':{'reserved_bytes':" #bytes "}"
+    struct folded f;
+    fold(&f, HEAD CELL("a", "t", "m", "", "'val_batch':'max'")
+         ROW("a", 4, 0, "train", 1, "ok", PLANNED(100) RAN(100, "1000000000"))
+         ROW("a", 8, 0, "train", 1, "ok", PLANNED(500) RAN(500, "9000000000"))
+         ROW("a", 8, 30, "train", 1, "ok", PLANNED(500) HELD(500)) ROW("a", 8, 30, "val", 1, "ok", PLANNED(900) HELD(900))
+         VERDICT("a", 8, 30));
+    const struct fm_result_point *below = point_of(&f.result, 0, 4), *top = point_of(&f.result, 0, 8);
+    assert_int_equal(below->peak_lo_bytes, 100);
+    assert_int_equal(below->peak_hi_bytes, 900);
+    assert_int_equal(below->planned_lo_bytes, 100);
+    assert_int_equal(below->planned_hi_bytes, 900);
+    assert_int_equal(below->planned_peak_bytes, -1);
+    assert_int_equal(top->planned_lo_bytes, 900);
+    assert_int_equal(top->planned_hi_bytes, 900);
+    assert_int_equal(top->planned_peak_bytes, 900);
+    release(&f);
+}
+
 /* rate at batch b: b / (1 + b) within 5 % of the best at the knee; against the definition, by brute force */
 static void test_knee(void **state)
 {
@@ -406,7 +429,7 @@ int main(void)
         cmocka_unit_test(test_second_try_and_throttling),
         cmocka_unit_test(test_worth),
         cmocka_unit_test(test_shared_training), cmocka_unit_test(test_validation_searched_alone),
-        cmocka_unit_test(test_knee), cmocka_unit_test(test_campaign), cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_bounds_of_plans), cmocka_unit_test(test_knee), cmocka_unit_test(test_campaign), cmocka_unit_test(test_runs),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_mutations), cmocka_unit_test(test_faults),
     };
     return cmocka_run_group_tests_name("fold", tests, NULL, NULL);

@@ -149,12 +149,46 @@ static void what_was_skipped_and_done_later(void **state)
     assert_int_equal(fm_memory_live, 0);
 }
 
+/* by reason, each once; another cell's and what a resumed run had said before are not among it */
+static void what_was_left_out_is_told(void **state)
+{
+    (void)state;
+#define LEFT(id, what, reason) "{'kind':'skipped','v':1,'cell':'" id "','device':'cpu','what':'" what "','reason':'" reason "'}\n"
+#define TWO RUN CELL("a", "t", "cpu") CELL("c", "u", "cpu")
+    static const struct { const char *journal, *text; } cases[] = {
+        { TWO ROW("a", "cpu", "2"), "" },
+        { TWO LEFT("a", "boundary not certified", "time budget") LEFT("c", "ladder", "time budget") LEFT("a", "ladder at batch 1, 2", "time budget")
+          LEFT("a", "learning check", "too large") LEFT("a", "boundary not certified", "time budget"),
+          "time budget: boundary not certified; ladder at batch 1, 2 · too large: learning check" },
+        { TWO LEFT("a", "ladder at batch 1, 2", "time budget") RESUME LEFT("a", "replications of batch 2", "time budget"),
+          "time budget: replications of batch 2" },
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+        struct fm_records records;
+        struct fm_result result;
+        struct fm_err err = { 0 };
+        struct fm_buf text = FM_BUF(1 << 12), csv = FM_BUF(1 << 16);
+        fm_test_records(cases[k].journal, &records);
+        if (fm_result_fold(&records, &result, &err) != FM_OK) fail_msg("%s", err.text);
+        fm_result_put_left_out(&result, 0, &text);
+        assert_string_equal(fm_buf_text(&text), cases[k].text);
+        assert_int_equal(fm_table_csv(&result, &csv, &err), FM_OK);
+        assert_non_null(strstr(fm_buf_text(&csv), cases[k].text));
+        fm_buf_release(&text);
+        fm_buf_release(&csv);
+        fm_result_release(&result);
+        fm_records_release(&records);
+    }
+    assert_int_equal(fm_memory_live, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_what_did_not_learn),
         cmocka_unit_test(why_it_is_mistrusted),
         cmocka_unit_test(what_was_skipped_and_done_later),
+        cmocka_unit_test(what_was_left_out_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

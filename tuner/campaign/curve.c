@@ -56,11 +56,14 @@ static fm_status heed(struct fm_campaign *c, size_t leader, struct fm_err *err)
     return status;
 }
 
-/* of the ladder with validation, so that the memory of each point is known */
+/* Of the ladder with validation, so that the memory of each point is known: the validation of a cell that fits there. */
 static struct fm_probe point_probe(const struct fm_campaign *c, size_t leader, int64_t batch, enum fm_role role, uint32_t launch)
 {
     struct fm_probe p = { .cell = leader, .batch = batch, .role = role, .launch = launch, .timed = true };
-    if (role == FM_ROLE_LADDER) p.val_batch = fm_cell_val_batch(&c->config.cell[leader], batch);
+    if (role != FM_ROLE_LADDER) return p;
+    for (size_t i = c->config.cells; i-- > leader;)
+        if (c->state[i].leader == leader && top_batch(&c->state[i]) >= batch) p.cell = i;
+    p.val_batch = fm_cell_val_batch(&c->config.cell[p.cell], batch);
     return p;
 }
 
@@ -74,11 +77,12 @@ static bool is_made(const struct fm_campaign *c, const struct fm_probe *p)
 static fm_status time_point(struct fm_campaign *c, const struct fm_probe *p, struct fm_err *err)
 {
     struct fm_shown shown;
+    size_t leader = c->state[p->cell].leader;
     uint32_t before = c->totals.probes;
     c->progress.stage = fm_role_name[p->role];
     fm_status status = fm_campaign_execute(c, p, &shown, err);
-    if (status == FM_OK && c->totals.probes == before) return skip_all(c, p->cell, fm_role_name[p->role], shown.reason, err);
-    return status == FM_OK && shown.outcome == FM_OUTCOME_oom_device ? heed(c, p->cell, err) : status;
+    if (status == FM_OK && c->totals.probes == before) return skip_all(c, leader, fm_role_name[p->role], shown.reason, err);
+    return status == FM_OK && shown.outcome == FM_OUTCOME_oom_device ? heed(c, leader, err) : status;
 }
 
 /* which of the ladder's batches, as far as they are of use to the cell, were left out? */
@@ -104,7 +108,8 @@ static fm_status ladder(struct fm_campaign *c, size_t leader, struct fm_err *err
     bool cut = false;
     for (size_t k = n; k-- > 0 && status == FM_OK;) {
         struct fm_probe p = point_probe(c, leader, batch[k], FM_ROLE_LADDER, 1);
-        if (is_made(c, &p)) continue;
+        /* what the ladder itself showed may have moved the boundary */
+        if (batch[k] > shared_top(c, leader) || is_made(c, &p)) continue;
         if (fm_campaign_has_time(c)) status = time_point(c, &p, err);
         else cut = true;
     }
