@@ -66,6 +66,12 @@ touch nofolder.tsv
 FILLMARK_CACHE_DIR="$dir/nofolder.tsv" wants 0 "$FILLMARK" plan --device cpu "${small[@]}" --batch 1
 [ "$(grep -c "warning: " err.txt)" -eq 1 ] || fail "$(cat err.txt)"
 says err.txt "nofolder.tsv: Not a directory; answers about workspaces are not kept"
+mkdir -m 555 readonly
+if [ ! -w readonly ]; then      # root may write everywhere
+    FILLMARK_CACHE_DIR="$dir/readonly" wants 0 "$FILLMARK" plan --device cpu "${small[@]}" --batch 1
+    [ "$(grep -c "warning: " err.txt)" -eq 1 ] || fail "$(cat err.txt)"
+    says err.txt "readonly: Permission denied; answers about workspaces are not kept"
+fi
 wants 0 "$FILLMARK" plan --device cpu "${small[@]}" --batch 1
 [ ! -s err.txt ] || fail "$(cat err.txt)"
 

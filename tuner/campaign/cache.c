@@ -307,8 +307,10 @@ static bool ready(struct fm_cache *cache)
     off_t bytes = cache->fd < 0 ? 0 : lseek(cache->fd, 0, SEEK_END);
     bool good = cache->fd >= 0;
     if (good && bytes > 0 && pread(cache->fd, &last, 1, bytes - 1) == 1 && last != '\n') good = write(cache->fd, "\n", 1) == 1;
-    if (!good) cache->path[0] = '\0';
-    return good;
+    if (good) return true;
+    warn_once(cache->path, errno);
+    cache->path[0] = '\0';
+    return false;
 }
 
 static void append(struct fm_cache *cache, const struct fm_buf *body)
