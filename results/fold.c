@@ -307,6 +307,18 @@ static void mark_unlearned(struct fm_result *result, const struct fm_records *re
     }
 }
 
+bool fm_result_is_plan(const struct fm_result *result)
+{
+    bool plan = result->cell_count > 0;
+    for (size_t i = 0; i < result->cell_count && plan; i++) {
+        const struct fm_result_cell *cell = &result->cells[i];
+        /* a run counts its probes */
+        plan = cell->verdict && !fm_json_get(cell->verdict, "probes") && (cell->planned || strcmp(cell->outcome, "unsupported") == 0);
+    }
+    for (size_t i = 0; i < result->row_count && plan; i++) plan = result->rows[i].outcome == FM_OUTCOME_planned;
+    return plan;
+}
+
 const char *fm_result_mistrust(const struct fm_result_cell *cell)
 {
     if (!cell->mistrusted) return NULL;

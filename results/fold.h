@@ -107,6 +107,8 @@ fm_status fm_result_fold(const struct fm_records *records, struct fm_result *out
 fm_status fm_result_read(const char *folder, struct fm_result *out, struct fm_err *err) FM_MUST_USE;
 void fm_result_release(struct fm_result *result);
 
+/* Plans, of which nothing was run: there are cells, and each was planned, or found unsupported without being tried. */
+bool fm_result_is_plan(const struct fm_result *result);
 /* the run's device of that id, NULL if it is not listed */
 const cJSON *fm_result_device(const struct fm_result *result, const char *id);
 /* "time budget: boundary not certified; replications of batch 8": all that was left out of a cell, by reason; "" if nothing */

@@ -238,6 +238,7 @@ fm_status fm_history_add(struct fm_history *h, const struct fm_result *night, co
                          struct fm_err *err)
 {
     *added = false;
+    if (fm_result_is_plan(night)) return FM_FAIL(err, FM_INVALID, "%s: plans, of which nothing was measured, are no night; add a run's folder", folder);
     fm_status status = run_sql(h, "BEGIN IMMEDIATE", err);
     if (status != FM_OK) return status;
     status = put_night(h, night, folder, verdict, added, err);

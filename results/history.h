@@ -19,7 +19,8 @@ fm_status fm_history_open(struct fm_history **out, const char *path, bool create
 void fm_history_close(struct fm_history *history);
 
 /* `verdict`: what compare said of it ("same", "better", "undecided", "incomparable", "worse"), or "first". `folder` is where
- * it lies. *added false: it is there already, only the verdict is set. One transaction. */
+ * it lies, from anywhere. *added false: it is there already, only the verdict is set. One transaction. INVALID: plans, of
+ * which nothing was measured. */
 fm_status fm_history_add(struct fm_history *history, const struct fm_result *night, const char *folder, const char *verdict,
                          bool *added, struct fm_err *err) FM_MUST_USE;
 /* folder of the latest night whose verdict was first, same or better; false: there is none, *folder is empty */

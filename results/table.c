@@ -8,6 +8,7 @@
 #include "results/json.h"
 #include "results/keys.h"
 #include "results/numbers.h"
+#include "results/plan_table.h"
 #include "tuner/base/memory.h"
 
 #define SHORT_ID_CHARS 8
@@ -96,13 +97,11 @@ static void put_device(struct table *t, const char *id)
         fm_buf_printf(t->out, " · %lld thread%s", (long long)value, value == 1 ? "" : "s");
     if (fm_json_i64(device, "total_bytes", &value)) {
         fm_buf_puts(t->out, " · ");
-        fm_put_gib(t->out, value);
-        fm_buf_puts(t->out, " GiB");
+        fm_put_size(t->out, value);
     }
     if (cell->capacity_bytes >= 0) {
         fm_buf_puts(t->out, " · limit ");
-        fm_put_gib(t->out, cell->capacity_bytes);
-        fm_buf_puts(t->out, " GiB");
+        fm_put_size(t->out, cell->capacity_bytes);
     }
 }
 
@@ -283,21 +282,22 @@ static const char *why(const struct fm_result_cell *cell)
     return cell->reason && *cell->reason ? cell->reason : NULL;
 }
 
-static bool same_fate(const struct fm_result_cell *a, const struct fm_result_cell *b)
-{
-    const char *x = why(a), *y = why(b);
-    return strcmp(a->outcome, b->outcome) == 0 && (x == y || (x && y && strcmp(x, y) == 0));
-}
-
 static const char *fate(const struct fm_result_cell *cell)
 {
     static const struct { const char *outcome, *text; } table[] = {
         { "oom_device", "batch 1 does not fit" }, { "planned", "planned, not run" }, { "skipped", "not run" },
-        { "untested", "not run" },                { "unfinished", "not finished" }, { "ok", "no step was timed" },
+        { "untested", "not begun" },                { "unfinished", "not finished" }, { "ok", "no step was timed" },
     };
+    if (strcmp(cell->outcome, "untested") == 0 && cell->suspects) return "not finished";    /* its first probe never ended */
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(cell->outcome, table[i].outcome) == 0) return table[i].text;
     return cell->outcome;
+}
+
+static bool same_fate(const struct fm_result_cell *a, const struct fm_result_cell *b)
+{
+    const char *x = why(a), *y = why(b);
+    return strcmp(fate(a), fate(b)) == 0 && (x == y || (x && y && strcmp(x, y) == 0));
 }
 
 /* cells without a line of the table, those of one outcome and reason together */
@@ -362,7 +362,9 @@ static void put_doubts(struct table *t)
         if (is_listed(cell) && cell->verdict && !cell->certified && !cut)
             put_doubt(t, cell, why(cell) ? why(cell) : "its max batch is not certified");
         if (is_listed(cell)) put_left_out(t, t->section[i]);
-        if (cell->suspects) put_doubt(t, cell, "fillmark ended while a probe of it ran, which was not tried again");
+        if (cell->suspects)
+            put_doubt(t, cell, t->result->complete ? "fillmark ended while a probe of it ran, which was not tried again"
+                                                   : "fillmark ended while a probe of it ran; --resume goes on with it");
     }
 }
 
@@ -538,6 +540,7 @@ static void put_foot(struct table *t)
 
 static fm_status put_table(const struct fm_result *result, bool markdown, struct fm_buf *out, struct fm_err *err)
 {
+    if (fm_result_is_plan(result)) return fm_plan_table(result, (struct fm_plan_form){ .markdown = markdown, .again = true }, out, err);
     struct table *t = fm_calloc(1, sizeof *t);
     size_t *indices = fm_calloc(2 * result->cell_count, sizeof *indices);
     if (!t || !indices) {

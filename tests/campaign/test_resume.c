@@ -161,8 +161,8 @@ static void two_deaths_are_a_crash(void **state)
         assert_int_equal(certified, deaths < 2);
         assert_true(fm_truth(fm_trial_verdict(&t, 1), "certified"));
         if (deaths == 2) break;
-        /* cell, start, and then it died */
-        fm_trial_cut(&t, deaths ? 4 : 2);
+        /* both cells, start, and then it died */
+        fm_trial_cut(&t, deaths ? 5 : 3);
         assert_string_equal(fm_words(t.line[t.lines - 1], "kind"), "start");
         if (!deaths) fm_trial_add(&t, "{\"kind\":\"resume\",\"v\":1}");
     }
@@ -183,6 +183,18 @@ static void two_deaths_are_a_crash(void **state)
     assert_int_equal(t.totals.probes, 0);
     assert_true(t.lines > lines);
     assert_string_equal(fm_words(fm_trial_verdict(&t, 0), "outcome"), "crash");
+    fm_trial_close(&t);
+}
+
+/* all cells are recorded before any probe begins, also those that are left out for time */
+static void cells_come_first(void **state)
+{
+    struct fm_trial t;
+    (void)state;
+    open_trial(&t);
+    run(&t);
+    assert_true(t.lines > t.cells);
+    for (size_t i = 0; i < t.lines; i++) assert_int_equal(strcmp(fm_words(t.line[i], "kind"), "cell") == 0, i < t.cells);
     fm_trial_close(&t);
 }
 
@@ -237,6 +249,7 @@ int main(int argc, char **argv)
 {
     if (argc > 0) fm_fake_worker(argv[0]);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cells_come_first),
         cmocka_unit_test(cut_at_every_record),
         cmocka_unit_test(cut_many_times),
         cmocka_unit_test(two_deaths_are_a_crash),

@@ -23,6 +23,10 @@ says out.txt "samples/s at batch"
 wants 0 "$FILLMARK" history nights/history.sqlite --json
 says out.txt '"schema":"fillmark.history/1"'
 
+# a folder that is given by where one stands is found from elsewhere
+wants 0 "$FILLMARK" history here.sqlite --add nights/"$(basename "$good")" --verdict first
+[ -s "$(cd / && "$FILLMARK" history "$dir/here.sqlite" --last-good)/journal.jsonl" ] || fail "the folder is not found from elsewhere"
+
 wants 2 "$FILLMARK" history nights/history.sqlite --add "$good"
 wants 2 "$FILLMARK" history nights/history.sqlite --add "$good" --verdict worze
 says err.txt "did you mean 'worse'?"

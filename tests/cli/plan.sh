@@ -60,6 +60,7 @@ says out.txt "batch 50 does not fit: its peaks are those before the allocation t
 wants 0 "$FILLMARK" plan --device none --workload denseunet3d --memory 1TiB --batch 2
 if grep -F "does not fit" out.txt; then fail "it fits"; fi
 
+mkdir none
 # kept: a run's folder, whose commands plan; once, and only where --out was meant for the plan
 light=(--workload denseunet3d --set base_channels=4 --set levels=3 --set input=32x32x32)
 wants 0 "$FILLMARK" plan --device none "${light[@]}" --precision fp32,bf16 --memory 64MiB --out plans --json
@@ -67,8 +68,12 @@ mv out.txt printed.json
 for file in journal.jsonl rows.jsonl table.csv table.md result.json; do [ -s "plans/$file" ] || fail "no plans/$file"; done
 wants 0 "$FILLMARK" report plans --json
 cmp -s out.txt printed.json || fail "report says something else than plan did"
+wants 0 "$FILLMARK" plan --device none "${light[@]}" --precision fp32,bf16 --memory 64MiB
+mv out.txt printed.txt
 wants 0 "$FILLMARK" report plans
-says out.txt "planned, not run"
+sed '/^  again:$/,/^$/d' out.txt >table.txt
+cmp -s table.txt printed.txt || { diff printed.txt table.txt >&2; fail "report prints another table than plan did"; }
+says plans/table.md "| planned reserved GiB |"
 again=$(sed -n 's/^ *[0-9a-f]\{8\}  fillmark \(plan .*\)/\1/p' out.txt | head -1)
 [ -n "$again" ] || { cat out.txt >&2; fail "how to plan it again is not said"; }
 eval "wants 0 \"\$FILLMARK\" $again"
@@ -111,6 +116,14 @@ printf 'workload: segformer\nbatch: 2\naccounting: dispatch\nattention: flash\np
 again of.yaml --device none
 says again.txt "--batch 2"
 says again.txt "--attention flash"
+# what plans lack is said wherever they are printed
+FILLMARK_WORKER_DIR="$dir/none" wants 0 "$FILLMARK" plan --device v100-16g "${light[@]}" --out lacking
+for file in out.txt lacking/table.md; do says $file "workspace 0 for convolutions, so batches come out too large"; done
+wants 0 "$FILLMARK" report lacking
+says out.txt "workspace 0 for convolutions, so batches come out too large"
+# nothing of plans was measured: they are no night
+wants 2 "$FILLMARK" history nights.sqlite --add plans --verdict first
+says err.txt "of which nothing was measured"
 wants 2 "$FILLMARK" plan --device none "${light[@]}" --out plans
 says err.txt "holds a run already"
 printf 'workload: [segformer]\nout: of-the-run\n' >config.yaml
@@ -147,7 +160,6 @@ if [ -x "$(dirname "$FILLMARK")/fillmark-worker-cpu" ]; then     # not built whe
     wants 0 "$FILLMARK" devices --json
 fi
 # a device whose worker is not there does not hide the others; without any it is said which worker is missing
-mkdir none
 FILLMARK_WORKER_DIR="$dir/none" wants 2 "$FILLMARK" devices
 says err.txt "no fillmark-worker-cpu"
 wants 0 "$FILLMARK" --help

@@ -72,6 +72,23 @@ done
 wants 0 "$FILLMARK" run "${tiny[@]}" --out torn --time-budget none
 grep -q '"certified":[[:space:]]*true' torn/result.json || fail "not certified in a folder with a torn journal"
 
+# A run that was cut: all of its cells are listed, those too that were not begun; and how to go on
+mkdir cut
+sed '/"kind":"start"/q' first/journal.jsonl >cut/journal.jsonl
+wants 0 "$FILLMARK" report cut
+says out.txt "this run did not end; --resume goes on with it"
+says out.txt "not finished: val_batch=same"
+says out.txt "not begun: val_batch=half"
+says out.txt "fillmark ended while a probe of it ran; --resume goes on with it"
+
+# a folder whose files cannot be replaced, as one that may only be read: the tables are printed all the same
+cp -r first fixed
+rm fixed/rows.jsonl
+mkdir -p fixed/rows.jsonl/in-the-way
+wants 0 "$FILLMARK" report fixed
+says out.txt "max batch"
+says err.txt "were not made again"
+
 # Ctrl-C: the journal is kept, the way to go on is named
 "$FILLMARK" run "${tiny[@]}" --out stopped --time-budget none >out.txt 2>err.txt &
 pid=$!

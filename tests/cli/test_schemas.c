@@ -175,12 +175,13 @@ static void test_one_form_at_a_time(void **state)
 static int enter(void **state)
 {
     static const char *const lines[] = {
+        "mkdir begun && sed '/\"kind\":\"start\"/q' " FM_TEST_DATA_DIR "/results/recorded.journal >begun/journal.jsonl",
         "mkdir run && cp " FM_TEST_DATA_DIR "/results/recorded.journal run/journal.jsonl",
         "echo '" OOM "' >oom.txt",
         "echo 'OOM when allocating tensor with shape[8,64,128,128] and type float on "
         "/job:localhost/replica:0/task:0/device:GPU:0 by allocator GPU_0_bfc' >shape.txt",
         "\"$FILLMARK\" plan " NET "--memory 24GiB --out plans >out.txt",
-        "\"$FILLMARK\" history none.sqlite --add plans --verdict first",
+        "\"$FILLMARK\" history none.sqlite --add begun --verdict first",
         "\"$FILLMARK\" history nights.sqlite --add run --verdict first",
     };
     (void)state;

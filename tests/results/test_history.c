@@ -162,6 +162,38 @@ static void test_file(void **state)
     assert_int_equal(fm_memory_live, 0);
 }
 
+/* of plans nothing was measured: no night, and nothing is written */
+static void test_plans(void **state)
+{
+    struct fm_history *h = NULL;
+    struct night plans;
+    struct fm_err err = { 0 };
+    bool added = true, found = true;
+    struct fm_buf folder = FM_BUF(MAX);
+    (void)state;
+    fm_test_records("{'kind':'run','v':1,'tool':'t','devices':[]}\n"
+                    "{'kind':'cell','v':1,'id':'c','train_id':'t','device':'none','workload':'w','set':{},'strategies':{},'model_id':'m','changes_model':[]}\n"
+                    "{'kind':'verdict','v':1,'cell':'c','outcome':'planned','max_batch':{'train':7},'certified':false}\n", &plans.records);
+    assert_int_equal(fm_result_fold(&plans.records, &plans.result, NULL), FM_OK);
+    assert_true(fm_result_is_plan(&plans.result));
+    assert_int_equal(fm_history_open(&h, path, true, NULL), FM_OK);
+    assert_int_equal(fm_history_add(h, &plans.result, "plans", "first", &added, &err), FM_INVALID);
+    assert_non_null(strstr(err.text, "plans: plans, of which nothing was measured"));
+    assert_false(added);
+    assert_int_equal(fm_history_last_good(h, &folder, &found, NULL), FM_OK);
+    assert_false(found);
+    fm_history_close(h);
+    fm_buf_release(&folder);
+    fm_result_release(&plans.result);
+    fm_records_release(&plans.records);
+    /* a run, also one of which nothing could be tried, is none */
+    struct night run;
+    make(&run, 1, 10, 8, "lib");
+    assert_false(fm_result_is_plan(&run.result));
+    fm_result_release(&run.result);
+    fm_records_release(&run.records);
+}
+
 static void test_strange_files(void **state)
 {
     struct fm_history *h = NULL;
@@ -218,7 +250,7 @@ static void test_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exact), cmocka_unit_test(test_noisy), cmocka_unit_test_setup_teardown(test_file, enter, leave),
+        cmocka_unit_test(test_exact), cmocka_unit_test(test_noisy), cmocka_unit_test_setup_teardown(test_file, enter, leave), cmocka_unit_test_setup_teardown(test_plans, enter, leave),
         cmocka_unit_test_setup_teardown(test_strange_files, enter, leave), cmocka_unit_test_setup_teardown(test_faults, enter, leave),
     };
     return cmocka_run_group_tests_name("history", tests, NULL, NULL);

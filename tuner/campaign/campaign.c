@@ -201,16 +201,25 @@ static fm_status put_unfinished(struct fm_campaign *c, size_t index, struct fm_e
     return status == FM_OK ? fm_campaign_skip(c, index, FM_UNCERTIFIED, FM_NO_TIME, err) : status;
 }
 
-static fm_status boundaries(struct fm_campaign *c, struct fm_err *err)
+/* All cells, before anything of them begins: a run that is cut short still says what it was to do. */
+static fm_status put_cells(struct fm_campaign *c, struct fm_err *err)
 {
     fm_status status = FM_OK;
+    for (size_t i = 0; i < c->config.cells && status == FM_OK; i++) {
+        if (c->state[i].recorded) continue;
+        status = fm_campaign_put(c, fm_record_cell(c->config.session, &c->config.cell[i], c->config.reproduce[i], err), err);
+        c->state[i].recorded = true;
+    }
+    return status;
+}
+
+static fm_status boundaries(struct fm_campaign *c, struct fm_err *err)
+{
+    fm_status status = put_cells(c, err);
     c->progress.stage = fm_role_name[FM_ROLE_BOUNDARY];
     for (size_t i = 0; i < c->config.cells && status == FM_OK; i++) {
         if (fm_campaign_cancelled(c)) return FM_FAIL(err, FM_INTERRUPTED, "interrupted");
-        if (!c->state[i].recorded)
-            status = fm_campaign_put(c, fm_record_cell(c->config.session, &c->config.cell[i], c->config.reproduce[i], err), err);
-        c->state[i].recorded = true;
-        if (status == FM_OK) status = search_cell(c, i, err);
+        status = search_cell(c, i, err);
         if (status == FM_OK) status = c->state[i].searched ? fm_campaign_put_verdict(c, i, err) : put_unfinished(c, i, err);
     }
     return status;

@@ -3,6 +3,7 @@
 
 #include "tuner/commands/advise_query.h"
 #include "results/json.h"
+#include "results/numbers.h"
 #include "tuner/base/memory.h"
 #include "tuner/base/text.h"
 #include "tuner/explain/changes.h"
@@ -176,16 +177,19 @@ static void put_changes(const struct fm_changes *c, int64_t limit_bytes, struct 
     size_t shown = 0;
     if (!c->needed_bytes) return;
     if (limit_bytes >= 0 && c->needed_bytes <= limit_bytes) {
-        fm_buf_printf(out, "the unchanged model would fit at batch 1, planned without workspaces: %.3f GiB; it was not run there\n",
-                      (double)c->needed_bytes / 1073741824.0);
+        fm_buf_puts(out, "the unchanged model would fit at batch 1, planned without workspaces: ");
+        fm_put_size(out, c->needed_bytes);
+        fm_buf_puts(out, "; it was not run there\n");
         return;
     }
-    fm_buf_printf(out, "the smallest changes that would fit, planned at batch 1, without workspaces; cheapest first (unchanged: %.3f GiB)\n",
-                  (double)c->needed_bytes / 1073741824.0);
+    fm_buf_puts(out, "the smallest changes that would fit, planned at batch 1, without workspaces; cheapest first (unchanged: ");
+    fm_put_size(out, c->needed_bytes);
+    fm_buf_puts(out, ")\n");
     for (size_t i = 0; i < c->count && shown < SUGGESTIONS && c->item[i].fits; i++, shown++) {
         const struct fm_change *change = &c->item[i];
-        fm_buf_printf(out, "  %.3f GiB  %s, %+.0f %% compute a sample", (double)change->needed_bytes / 1073741824.0, change->text,
-                      100 * (change->compute - 1));
+        fm_buf_puts(out, "  ");
+        fm_put_size(out, change->needed_bytes);
+        fm_buf_printf(out, "  %s, %+.0f %% compute a sample", change->text, 100 * (change->compute - 1));
         if (change->kind == FM_CHANGE_MODEL) fm_buf_printf(out, ", another model: %.0f %% of its FLOPs (--allow %s)", 100 * change->capacity, change->option);
         fm_buf_putc(out, '\n');
     }

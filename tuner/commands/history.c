@@ -5,7 +5,10 @@
 #include "tuner/base/log.h"
 #include "tuner/base/text.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static fm_status check_verdict(const char *verdict, struct fm_err *err)
@@ -24,11 +27,13 @@ static fm_status add(const struct fm_options *o, struct fm_err *err)
     struct fm_result night;
     struct fm_history *history = NULL;
     bool added = false;
+    char folder[PATH_MAX];          /* the next night may be run from elsewhere */
     fm_status status = check_verdict(o->verdict, err);
     if (status == FM_OK) status = fm_result_read(o->add, &night, err);
     if (status != FM_OK) return status;
-    status = fm_history_open(&history, o->operand[0], true, err);
-    if (status == FM_OK) status = fm_history_add(history, &night, o->add, o->verdict, &added, err);
+    status = realpath(o->add, folder) ? FM_OK : FM_FAIL(err, FM_IO, "%s: %s", o->add, strerror(errno));
+    if (status == FM_OK) status = fm_history_open(&history, o->operand[0], true, err);
+    if (status == FM_OK) status = fm_history_add(history, &night, folder, o->verdict, &added, err);
     if (status == FM_OK) fm_log(FM_LOG_INFO, "%s: %s %s as %s", o->operand[0], o->add, added ? "added" : "was there; its verdict is set", o->verdict);
     fm_history_close(history);
     fm_result_release(&night);

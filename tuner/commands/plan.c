@@ -4,10 +4,10 @@
 #include "results/export.h"
 #include "results/fold.h"
 #include "results/journal.h"
+#include "results/plan_table.h"
 #include "tuner/base/log.h"
 #include "tuner/base/memory.h"
 #include "tuner/commands/plan_cells.h"
-#include "tuner/commands/plan_table.h"
 #include "tuner/commands/records.h"
 #include "tuner/options/device_table.h"
 
@@ -128,7 +128,7 @@ fm_status fm_plan_records(const struct fm_options *o, struct fm_records *out, st
 static fm_status print_plans(const struct fm_result *result, struct fm_err *err)
 {
     struct fm_buf text = FM_BUF((size_t)64 << 20);
-    fm_status status = fm_plan_table(result, &text, err);
+    fm_status status = fm_plan_table(result, (struct fm_plan_form){ 0 }, &text, err);
     if (status == FM_OK && fwrite(fm_buf_text(&text), 1, text.bytes, stdout) != text.bytes)
         status = FM_FAIL(err, FM_IO, "writing to standard output failed");
     fm_buf_release(&text);

@@ -6,6 +6,7 @@
 #include "results/report_html.h"
 #include "results/report_svg.h"
 #include "results/table.h"
+#include "tuner/base/log.h"
 #include "tuner/base/text.h"
 
 #include <stdio.h>
@@ -46,7 +47,14 @@ fm_status fm_command_report(const struct fm_options *o, struct fm_err *err)
     if (!write) return FM_INVALID;
     fm_status status = fm_result_read(o->operand[0], &result, err);
     if (status != FM_OK) return status;
-    status = fm_result_write(&result, o->operand[0], err);
+    struct fm_err unwritten = { 0 };
+    status = fm_result_write(&result, o->operand[0], &unwritten);
+    if (status == FM_IO) {          /* a folder that may only be read: what was asked for can be printed all the same */
+        fm_log(FM_LOG_WARN, "the files of the run were not made again: %s", unwritten.text);
+        status = FM_OK;
+    } else if (status != FM_OK) {
+        *err = unwritten;
+    }
     if (status == FM_OK) status = write(&result, &text, err);
     if (status == FM_OK && (fwrite(fm_buf_text(&text), 1, text.bytes, stdout) != text.bytes || fflush(stdout) != 0))
         status = FM_FAIL(err, FM_IO, "writing to standard output failed");

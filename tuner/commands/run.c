@@ -3,6 +3,7 @@
 
 #include "results/export.h"
 #include "results/journal.h"
+#include "results/numbers.h"
 #include "results/resume.h"
 #include "results/table.h"
 #include "tuner/base/log.h"
@@ -245,6 +246,15 @@ static fm_status write_results(struct run *r, struct fm_err *err)
     return status;
 }
 
+static void say_device(const struct run *r, const struct fm_session *s, size_t cells)
+{
+    struct fm_buf size = FM_BUF(64);
+    fm_put_size(&size, s->capacity_bytes);
+    fm_log(FM_LOG_INFO, "%s: %s, %zu cells within %s; journal in %s", s->device->device_id, s->device->device_name, cells, fm_buf_text(&size),
+           r->folder);
+    fm_buf_release(&size);
+}
+
 static fm_status run_all(struct run *r, struct fm_err *err)
 {
     fm_status status = open_devices(r, err);
@@ -252,9 +262,7 @@ static fm_status run_all(struct run *r, struct fm_err *err)
     for (size_t i = 0; i < r->devices && status == FM_OK; i++) status = prepare(r, &r->device[i], err);
     if (status != FM_OK) return status;
     for (size_t i = 0; i < r->devices; i++)
-        fm_log(FM_LOG_INFO, "%s: %s, %zu cells within %.2f GiB; journal in %s", r->device[i].session.device->device_id,
-               r->device[i].session.device->device_name, r->device[i].space.count,
-               (double)r->device[i].session.capacity_bytes / (1024.0 * 1024 * 1024), r->folder);
+        say_device(r, &r->device[i].session, r->device[i].space.count);
     (void)signal(SIGINT, on_interrupt);
     (void)signal(SIGTERM, on_interrupt);
     status = run_campaigns(r, err);

@@ -1,4 +1,4 @@
-#include "tuner/commands/plan_table.h"
+#include "results/plan_table.h"
 
 #include "results/grid.h"
 #include "results/json.h"
@@ -16,6 +16,7 @@
 struct section {
     const struct fm_result *result;
     struct fm_buf *out;
+    struct fm_plan_form form;
     struct fm_keys keys;
     size_t *cell;               /* indices */
     size_t count;
@@ -28,48 +29,59 @@ static const struct fm_result_row *row_of(const struct fm_result *result, size_t
     return NULL;
 }
 
-static void put_gib(struct fm_buf *out, const char *before, int64_t bytes)
+static void put(const struct section *s, const char *text)
 {
-    fm_buf_puts(out, before);
-    fm_put_gib(out, bytes);
-    fm_buf_puts(out, " GiB");
+    if (s->form.markdown) fm_put_markdown(s->out, text);
+    else fm_put_plain(s->out, text);
 }
+
+static void put_size(const struct section *s, const char *before, int64_t bytes)
+{
+    fm_buf_puts(s->out, before);
+    fm_put_size(s->out, bytes);
+}
+
+/* a line of its own below the heading; each is a paragraph in Markdown */
+static const char *line_start(const struct section *s) { return s->form.markdown ? "\n\n" : "\n  "; }
+
+static void begin_note(const struct section *s) { fm_buf_puts(s->out, s->form.markdown ? "- " : "  "); }
 
 static void put_device(const struct section *s, const char *id)
 {
     const cJSON *device = fm_result_device(s->result, id);
     static const char *const texts[] = { "name", "isa", "library", "driver" };
     int64_t bytes;
-    fm_put_plain(s->out, id);
+    put(s, id);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         const char *text = fm_json_text(device, texts[i]);
         if (!text || !*text) continue;
         fm_buf_puts(s->out, " · ");
-        fm_put_plain(s->out, text);
+        put(s, text);
     }
-    if (fm_json_i64(device, "total_bytes", &bytes)) put_gib(s->out, " · ", bytes);
-    if (fm_json_i64(device, "capacity_bytes", &bytes)) put_gib(s->out, " · limit ", bytes);
+    if (fm_json_i64(device, "total_bytes", &bytes)) put_size(s, " · ", bytes);
+    if (fm_json_i64(device, "capacity_bytes", &bytes)) put_size(s, " · limit ", bytes);
     if (fm_json_i64(device, "framework_bytes", &bytes)) {
-        put_gib(s->out, "\n  assumed: ", bytes);
+        fm_buf_puts(s->out, line_start(s));
+        put_size(s, "assumed: ", bytes);
         fm_buf_puts(s->out, " for what PyTorch's context and libraries hold beside its allocator");
     }
     const char *note = fm_json_text(device, "note");
     if (!note || !*note) return;
-    fm_buf_puts(s->out, "\n  ");
-    fm_put_plain(s->out, note);
+    fm_buf_puts(s->out, line_start(s));
+    put(s, note);
 }
 
 /* "precision fp32 · ...": what all cells of the section share */
 static void put_shared(const struct section *s)
 {
-    const char *between = "\n  all cells: ";
+    const char *between = s->form.markdown ? "\n\nAll cells: " : "\n  all cells: ";
     for (size_t k = 0; k < s->keys.count; k++) {
         const char *value = fm_keys_value(&s->keys, k, &s->result->cells[s->cell[0]]);
         if (s->keys.key[k].varies || !value) continue;
         fm_buf_puts(s->out, between);
-        fm_put_plain(s->out, s->keys.key[k].name);
+        put(s, s->keys.key[k].name);
         fm_buf_putc(s->out, ' ');
-        fm_put_plain(s->out, value);
+        put(s, value);
         between = " · ";
     }
     fm_buf_puts(s->out, "\n\n");
@@ -142,7 +154,8 @@ static void put_grid(const struct section *s)
             fm_grid_put(&grid, column++, fm_buf_text(&text));
         }
     }
-    if (grid.rows) fm_grid_text(&grid, 2, s->out);
+    if (grid.rows && s->form.markdown) fm_grid_markdown(&grid, s->out), fm_buf_putc(s->out, '\n');
+    else if (grid.rows) fm_grid_text(&grid, 2, s->out);
     if (grid.failed || !fm_buf_ok(&text)) s->out->failed = true;
     fm_buf_release(&text);
     fm_grid_release(&grid);
@@ -168,36 +181,47 @@ static void put_notes(const struct section *s)
         const struct fm_result_row *row = row_of(s->result, s->cell[i], false);
         const cJSON *part = NULL, *planned = row ? cJSON_GetObjectItemCaseSensitive(row->record, "planned") : NULL;
         const char *between = " at the peak: ";
-        fm_buf_printf(s->out, "  cell %.*s:", ID_CHARS, cell->id);
+        begin_note(s);
+        fm_buf_printf(s->out, "cell %.*s:", ID_CHARS, cell->id);
         if (!row) {
-            fm_buf_printf(s->out, " %s", cell->outcome);
-            if (cell->reason && *cell->reason) fm_buf_puts(s->out, ": "), fm_put_plain(s->out, cell->reason);
+            fm_buf_putc(s->out, ' ');
+            put(s, cell->outcome);
+            if (cell->reason && *cell->reason) fm_buf_puts(s->out, ": "), put(s, cell->reason);
             for (size_t k = 0; k < s->keys.count; k++) {
                 const char *value = fm_keys_value(&s->keys, k, cell);
-                if (s->keys.key[k].varies && value) fm_buf_printf(s->out, " · %s %s", s->keys.key[k].name, value);
+                if (!s->keys.key[k].varies || !value) continue;
+                fm_buf_puts(s->out, " · "), put(s, s->keys.key[k].name);
+                fm_buf_putc(s->out, ' '), put(s, value);
             }
         }
         cJSON_ArrayForEach(part, cJSON_GetObjectItemCaseSensitive(planned, "breakdown")) {
             int64_t bytes = 0;
             if (!fm_json_i64(fm_json_object(planned, "breakdown"), part->string, &bytes) || bytes <= 0) continue;
-            fm_buf_printf(s->out, "%s%s %.1f MiB", between, part->string, (double)bytes / (1024.0 * 1024));
+            fm_buf_puts(s->out, between);
+            put(s, part->string);
+            fm_buf_printf(s->out, " %.1f MiB", (double)bytes / (1024.0 * 1024));
             between = ", ";
         }
         fm_buf_putc(s->out, '\n');
         int64_t pytorch_bytes, own_bytes;
         if (fm_json_i64(planned, "pytorch_flash_temporaries_bytes", &pytorch_bytes)) {
-            fm_buf_printf(s->out, "  cell %.*s: flash attention's backward would hold %.1f MiB of temporaries in PyTorch's kernel, which no "
+            begin_note(s);
+            fm_buf_printf(s->out, "cell %.*s: flash attention's backward would hold %.1f MiB of temporaries in PyTorch's kernel, which no "
                           "figure here counts", ID_CHARS, cell->id, (double)pytorch_bytes / (1024.0 * 1024));
             if (fm_json_i64(planned, "flash_workspace_bytes", &own_bytes))
                 fm_buf_printf(s->out, "; its workspace here has %.1f MiB", (double)own_bytes / (1024.0 * 1024));
             fm_buf_putc(s->out, '\n');
         }
-        if (row && is_timed(cell))
-            fm_buf_printf(s->out, "  cell %.*s: which engine is fastest is known only when they are timed: its peaks are those of the one "
+        if (row && is_timed(cell)) {
+            begin_note(s);
+            fm_buf_printf(s->out, "cell %.*s: which engine is fastest is known only when they are timed: its peaks are those of the one "
                           "that needs most\n", ID_CHARS, cell->id);
-        if (row && does_not_fit(row))
-            fm_buf_printf(s->out, "  cell %.*s: batch %lld does not fit: its peaks are those before the allocation that fails\n", ID_CHARS,
+        }
+        if (row && does_not_fit(row)) {
+            begin_note(s);
+            fm_buf_printf(s->out, "cell %.*s: batch %lld does not fit: its peaks are those before the allocation that fails\n", ID_CHARS,
                           cell->id, (long long)row->batch);
+        }
     }
 }
 
@@ -214,13 +238,28 @@ static void put_bases(const struct section *s)
             before = before || (same && k < i);
         }
         if (!basis || before || strcmp(basis, "bound (uncalibrated)") == 0) continue;
-        fm_buf_puts(s->out, "  speed");
+        begin_note(s);
+        fm_buf_puts(s->out, "speed");
         for (size_t k = i; !all && k < s->count; k++) {
             other = basis_of(s, s->cell[k]);
             if (other && strcmp(other, basis) == 0) fm_buf_printf(s->out, " %.*s", ID_CHARS, s->result->cells[s->cell[k]].id);
         }
         fm_buf_puts(s->out, ": ");
-        fm_put_plain(s->out, basis);
+        put(s, basis);
+        fm_buf_putc(s->out, '\n');
+    }
+}
+
+static void put_again(const struct section *s)
+{
+    bool any = false;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct fm_result_cell *cell = &s->result->cells[s->cell[i]];
+        if (!cell->reproduce) continue;
+        if (!any) fm_buf_puts(s->out, s->form.markdown ? "\nAgain:\n\n" : "  again:\n");
+        any = true;
+        fm_buf_printf(s->out, "    %.*s  ", ID_CHARS, cell->id);
+        fm_put_plain(s->out, cell->reproduce);
         fm_buf_putc(s->out, '\n');
     }
 }
@@ -229,14 +268,15 @@ static void put_section(struct section *s)
 {
     const struct fm_result_cell *cell = &s->result->cells[s->cell[0]];
     fm_keys_of(s->result, s->cell, s->count, &s->keys);
-    fm_buf_putc(s->out, '\n');
-    fm_put_plain(s->out, cell->workload);
-    fm_buf_puts(s->out, "  on  ");
+    fm_buf_puts(s->out, s->form.markdown ? "\n## " : "\n");
+    put(s, cell->workload);
+    fm_buf_puts(s->out, s->form.markdown ? " on " : "  on  ");
     put_device(s, cell->device);
     put_shared(s);
     put_grid(s);
     put_notes(s);
     put_bases(s);
+    if (s->form.again) put_again(s);
 }
 
 static bool together(const struct fm_result_cell *a, const struct fm_result_cell *b)
@@ -244,13 +284,14 @@ static bool together(const struct fm_result_cell *a, const struct fm_result_cell
     return strcmp(a->device, b->device) == 0 && strcmp(a->workload, b->workload) == 0;
 }
 
-fm_status fm_plan_table(const struct fm_result *result, struct fm_buf *out, struct fm_err *err)
+fm_status fm_plan_table(const struct fm_result *result, struct fm_plan_form form, struct fm_buf *out, struct fm_err *err)
 {
     size_t *index = fm_calloc(result->cell_count ? result->cell_count : 1, sizeof *index);
     if (!index) return FM_FAIL(err, FM_NOMEM, "the table");
+    if (form.markdown) fm_buf_puts(out, "# fillmark "), fm_put_markdown(out, result->tool ? result->tool : ""), fm_buf_puts(out, "\n\n");
     fm_buf_puts(out, "planned, nothing was run; peaks at the planned batch\n");
     for (size_t i = 0; i < result->cell_count; i++) {
-        struct section s = { .result = result, .out = out, .cell = index };
+        struct section s = { .result = result, .out = out, .form = form, .cell = index };
         bool begun = false;
         for (size_t j = 0; j < result->cell_count; j++) {
             if (!together(&result->cells[i], &result->cells[j])) continue;
