@@ -17,6 +17,7 @@ function four(v) {                     /* four digits, as in the other tables */
     return v.toFixed(magnitude >= 3 ? 0 : magnitude <= -6 ? 9 : 3 - magnitude);
 }
 const gib = v => known(v) ? (v / GIB).toFixed(3) : UNKNOWN;
+const size = v => known(v) && v < GIB ? (v / 2 ** 20).toFixed(1) + " MiB" : gib(v) + " GiB";      /* as fm_put_size() */
 const gibRange = (lo, hi) => gib(lo) === gib(hi) ? gib(lo) : gib(lo) + "\u2013" + gib(hi);
 const count = v => known(v) ? String(v) : UNKNOWN;
 function scaled(v, unit) {
@@ -518,9 +519,9 @@ function drawFacts() {
     for (const device of result.devices || []) {
         element(parent, "h3", device.id);
         pairs(parent, [["name", device.name], ["instruction set", device.isa], ["library", device.library], ["driver", device.driver], ["UUID", device.uuid],
-                       ["threads", device.threads], ["memory", known(device.total_bytes) ? gib(number(device.total_bytes)) + " GiB" : null],
-                       ["limit", known(device.capacity_bytes) ? gib(number(device.capacity_bytes)) + " GiB" : null],
-                       ["assumed beside the allocator", known(device.framework_bytes) ? gib(number(device.framework_bytes)) + " GiB" : null],
+                       ["threads", device.threads], ["memory", known(device.total_bytes) ? size(number(device.total_bytes)) : null],
+                       ["limit", known(device.capacity_bytes) ? size(number(device.capacity_bytes)) : null],
+                       ["assumed beside the allocator", known(device.framework_bytes) ? size(number(device.framework_bytes)) : null],
                        ["note", device.note]]);
     }
     element(parent, "h3", "run");
