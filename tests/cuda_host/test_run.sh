@@ -36,7 +36,7 @@ rm -rf out
 
 # without a limit: what is free, less what PyTorch's context and libraries take
 run idle=1,memory=900,held=100 --device cuda:1
-says out.txt "limit 0.281 GiB"
+says out.txt "limit 288.0 MiB"
 rm -rf out
 
 # every GPU is taken

@@ -36,7 +36,7 @@ END
 wants 0 "$FILLMARK" plan --device mine --device-file mine.yaml "${small[@]}"
 says out.txt "denseunet3d  on  mine · Card of mine · sm_89"
 says out.txt "10.000 GiB · limit 9.500 GiB"
-says out.txt "assumed: 0.500 GiB"
+says out.txt "assumed: 512.0 MiB"
 wants 20 "$FILLMARK" plan --device mine --device-file none.yaml
 sed 's/sms: .20/sms: [x/' mine.yaml >broken.yaml
 wants 2 "$FILLMARK" plan --device mine --device-file broken.yaml
