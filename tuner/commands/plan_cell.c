@@ -110,16 +110,20 @@ static fm_status val_batch_of(struct planning *p, const struct fm_cell *cell, in
     return status;
 }
 
-/* the smaller batches that a target for the global batch can be made of, so that what they take is planned and not bounded */
+/* The smaller batches that a target for the global batch can be made of, so that what they take is planned and not bounded. One
+ * that the device cannot run is left out: the cell's own batch stands. */
 static fm_status plan_shares(struct planning *p, const struct fm_cell *cell, struct fm_cell_batch top, struct fm_err *err)
 {
     int64_t devices = p->options->devices > 0 ? p->options->devices : 1, share = p->options->target_global_batch / devices;
     bool own_val = strcmp(cell->value[FM_STRATEGY_VAL_BATCH], "max") != 0;
     if (p->options->target_global_batch % devices) return FM_OK;
-    fm_status status = FM_OK;
-    for (int64_t b = 1; b < top.train && b <= share && status == FM_OK; b++)
-        if (share % b == 0) status = plan_batch(p, cell, (struct fm_cell_batch){ .train = b, .val = own_val ? fm_cell_val_batch(cell, b) : top.val }, err);
-    return status;
+    for (int64_t b = 1; b < top.train && b <= share; b++) {
+        struct fm_err why = { 0 };
+        if (share % b) continue;
+        fm_status status = plan_batch(p, cell, (struct fm_cell_batch){ .train = b, .val = own_val ? fm_cell_val_batch(cell, b) : top.val }, &why);
+        if (status != FM_OK && status != FM_UNSUPPORTED && status != FM_INVALID) return FM_FAIL(err, status, "%s", why.text);
+    }
+    return FM_OK;
 }
 
 static fm_status plan_cell(struct planning *p, size_t index, struct fm_err *err)
