@@ -3,8 +3,8 @@
  * One section a device and network, in it one table for each model (model_id): the unchanged model first, then those that
  * a strategy changed, ranked apart. What all cells of a section have in common is said once, above; what differs is a
  * column. The figures of a line are those at the cell's knee (results/fold.h). "–" is unknown; planned figures stand in
- * planned columns alone. Plans, of which nothing
- * was run, have the table of results/plan_table.h instead. Below: what was not run and why, what is doubtful, and the command that runs a cell again.
+ * planned columns alone. Below: what was not run and why, what is doubtful, and the command that runs a cell again. Plans,
+ * of which nothing was run, have the table of results/plan_table.h instead.
  * A row whose planned and counted bytes differ is shown as the bug that it is. */
 #ifndef FM_RESULTS_TABLE_H
 #define FM_RESULTS_TABLE_H

@@ -11,8 +11,8 @@
  *
  * The order of operations, the two tensors in memory and who zeroes which are those of NVIDIA's cudnn-frontend
  * (node/scaled_dot_product_flash_attention.h, compared at commit 3929da2), which cuDNN 9's engines match (vendor
- * documentation: cuDNN Graph API, "Fused Attention fprop / bprop"). Engines exist from FM_FLASH_CAPABILITY_MIN on (pytorch.h), for
- * f16 and bf16, heads of a multiple of 8 channels. */
+ * documentation: cuDNN Graph API, "Fused Attention fprop / bprop"). Engines exist from FM_FLASH_CAPABILITY_MIN on
+ * (pytorch.h), for f16 and bf16, heads of a multiple of 8 channels. */
 #ifndef FM_PROBES_BACKENDS_ATTENTION_GRAPH_H
 #define FM_PROBES_BACKENDS_ATTENTION_GRAPH_H
 

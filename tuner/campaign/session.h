@@ -54,7 +54,7 @@ struct fm_session {
 fm_status fm_session_open(struct fm_session *session, const struct fm_session_config *config, struct fm_err *err) FM_MUST_USE;
 void fm_session_close(struct fm_session *session);
 /* What a device's worker says of it, and no session. FM_UNSUPPORTED: no such device here; *out then may tell of the software
- * there is, with findings. The caller releases *out in any case. */
+ * there is, with findings. *out is initialized before, and released by the caller in any case. */
 fm_status fm_session_inventory(const struct fm_session_config *config, struct fm_reply *out, struct fm_err *err) FM_MUST_USE;
 /* A session for plans in another thread: a table, program and planner of its own; what is in no table yet, one branch at a
  * time asks through the base. That one must outlive it, and is not planned with meanwhile. Ends with fm_session_close. */

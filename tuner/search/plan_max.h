@@ -9,8 +9,8 @@
  * where the answer turns out to be one of them. What is needed beyond it, fragments of memory, is taken to be the same share
  * at neighbouring batches: about 10 evaluations where it is. Where memory is not monotone in the batch (fragmentation,
  * convolution workspaces) a larger one may fit: batches above the first boundary are evaluated one by one as long as
- * `least_bytes` leaves them a chance, at most FM_PLAN_MAX_AHEAD in a row. `non_monotone` is set when one evaluation needed less than another at a
- * smaller batch, `misfit_below` when one below the answer does not fit.
+ * `least_bytes` leaves them a chance, at most FM_PLAN_MAX_AHEAD in a row. `non_monotone` is set when one evaluation needed
+ * less than another at a smaller batch, `misfit_below` when one below the answer does not fit.
  *
  * Units: bytes, samples. Pure but for the callback. */
 #ifndef FM_TUNER_SEARCH_PLAN_MAX_H
